@@ -1,0 +1,54 @@
+"""One PostgreSQL and one Redis of its own for each test run, in a folder that goes away with it."""
+
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from triageops import embedded
+
+_servers = contextlib.ExitStack()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    # Before pytest-django reads the settings, which is why they are named here and not in pyproject.toml.
+    if config.getoption("help") or config.getoption("version") or hasattr(config, "workerinput"):
+        return
+    # A plain SIGTERM would skip the clean-up below.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # What the caller's shell says about a real installation must neither be used nor change what is tested.
+    for name in [name for name in os.environ if name.startswith("TRIAGEOPS_")]:
+        del os.environ[name]
+    folder = Path(tempfile.mkdtemp(prefix="triageops-test-"))
+    folder.chmod(0o711)  # PostgreSQL's own account passes through it when the tests run as root
+    _servers.callback(shutil.rmtree, folder, ignore_errors=True)
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "triageops.settings",
+        "TRIAGEOPS_SECRET_KEY": "only-for-tests-" + "0123456789" * 5,
+        "TRIAGEOPS_DATA_DIR": str(folder),
+    }
+    for name in ("PROMETHEUS_MULTIPROC_DIR", "ENVIRONMENT", "LOG_LEVEL"):
+        os.environ.pop(name, None)
+    _start_servers(folder)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        _servers.close()
+
+
+def _start_servers(folder: Path) -> None:
+    given = {name: os.environ.get(f"TEST_{name}") for name in ("DATABASE_URL", "REDIS_URL")}
+    if not all(given.values()):
+        try:
+            # Not durable: the machine's death ends the test run anyway.
+            os.environ |= _servers.enter_context(embedded.run_both(folder, is_durable=False))
+        except embedded.ServerFailed as failure:
+            _servers.close()
+            pytest.exit(str(failure), returncode=1)
+    os.environ |= {name: url for name, url in given.items() if url}
