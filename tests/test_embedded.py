@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 import redis
 
-from triageops import embedded
+from triageops import embedded, processes
 
 
 @pytest.fixture
@@ -161,13 +161,13 @@ def test_durable_postgres_writes_through_to_the_disk(folder: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another account's folder")
 def test_a_socket_folder_prepared_by_a_stranger_is_refused(tmp_path: Path) -> None:
     server = embedded.Redis(tmp_path / ("x" * 150))
-    server.socket_path.parent.mkdir()
-    os.chown(server.socket_path.parent, 12345, 12345)
+    server.socket_folder.mkdir()
+    os.chown(server.socket_folder, 12345, 12345)
     try:
         with pytest.raises(embedded.ServerFailed, match="belongs to another account"):
             server.prepare()
     finally:
-        server.socket_path.parent.rmdir()
+        server.socket_folder.rmdir()
 
 
 def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
@@ -186,6 +186,6 @@ def test_stop_of_a_process_that_ignores_the_signal_kills_it() -> None:
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
-    embedded.stop(process, signal.SIGTERM, seconds=0.1)
+    processes.stop(process, signal.SIGTERM, seconds=0.1)
     process.stdout.close()
     assert process.returncode == -signal.SIGKILL

