@@ -1,4 +1,4 @@
-"""The promise itself: many seeded streams, their false alarms counted against the budget, and the delay to an alarm."""
+"""The promise itself, on many seeded streams: false alarms against the budget, and the delay to a true one."""
 
 import math
 from typing import Literal
@@ -54,7 +54,7 @@ def test_alarms_beta_scores_exactly_at_the_level_keep_every_budget(budget: float
 def test_alarms_shares_exactly_at_the_level_keep_the_budget(
     rate: float, worse: Literal["lower", "higher"]
 ) -> None:
-    # The sharp cases: here the bound is nearly used up (0.5 to 0.9 of it), so that a wrong formula shows.
+    # The sharp cases: rare large values use up to 0.8 of the budget, so that a wrong formula shows.
     values = bernoulli(np.random.default_rng(22), (150, 600, 10), rate)
     found = alarms(increments(values, BoundedMean(rate, 0.0, 1.0, worse)), 2 / 600)
     assert_within_budget(found, 2)
@@ -93,8 +93,8 @@ def test_alarms_margin_forgives_what_is_less_than_it() -> None:
 
 
 @pytest.mark.parametrize(("shift_in_sd", "expected"), [(0.25, 19.9), (0.5, 8.6), (1.0, 3.9)])
-def test_alarms_lower_scores_are_found_after_the_published_delay(shift_in_sd: float, expected: float) -> None:
-    # Expected: an independent simulation of Beta(8, 2) with its mean moved, both directions, 20 scores a check.
+def test_alarms_lower_scores_are_found_after_the_expected_delay(shift_in_sd: float, expected: float) -> None:
+    # Expected: an independent simulation of Beta(8, 2) with its mean moved, both directions, 20 a check.
     mean = 0.8 - shift_in_sd * math.sqrt(0.8 * 0.2 / 11)
     scores = np.random.default_rng(26).beta(10 * mean, 10 * (1 - mean), (300, 100, 20))
     both = increments(scores, FLOOR, BoundedMean(0.8, 0.0, 1.0, "higher"))

@@ -114,7 +114,7 @@ def test_log_bins_not_a_finite_number_is_refused(value: float) -> None:
     [(1.0, 1.0), (2.0, 1.0), (0.0, math.inf), (math.nan, 1.0), (-1.7e308, 1.7e308), (1e16, 1e16 + 4)],
 )
 def test_uniform_bins_bounds_without_room_are_refused(bounds: tuple[float, float]) -> None:
-    with pytest.raises(ValueError, match="bounds|room"):
+    with pytest.raises(ValueError, match=r"bounds|room"):
         UniformBins(*bounds)
 
 
@@ -181,7 +181,7 @@ def test_pooled_quantiles_mixed_schemes_are_within_the_larger_error(
     truth = float(np.quantile(a + b, q, method="inverted_cdf"))
     (estimate,) = pooled_quantiles([Histogram.of(a, UNIT), Histogram.of(b, LOG)], [q])
     assert estimate is not None
-    # The larger error of the two schemes: half a bin's width holds around the bounds too once schemes are mixed.
+    # The larger error of the two schemes; a bound is no atom any more once schemes are mixed.
     allowed = max(Fraction(UNIT.error(0.5)), Fraction(0.01) * abs(Fraction(truth)))
     assert abs(Fraction(estimate) - Fraction(truth)) <= allowed
 

@@ -61,15 +61,18 @@ class Evidence:
 
 
 def _list(state: Mapping[str, object], key: str) -> list[object]:
-    value = state.get(key)
-    if not isinstance(value, list):
-        raise ValueError(f"evidence needs a list {key}")
-    return value
+    match state.get(key):
+        case list() as value:
+            return value
+        case _:
+            raise ValueError(f"evidence needs a list {key}")
 
 
 def _number(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{value!r} is not a number")
-    return float(value)
+    match value:
+        case None:
+            return None
+        case int() | float() if not isinstance(value, bool):
+            return float(value)
+        case _:
+            raise ValueError(f"{value!r} is not a number")
