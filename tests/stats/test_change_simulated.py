@@ -1,4 +1,4 @@
-"""The promise itself, on many seeded streams: false alarms against the budget, and the delay to a true one."""
+"""The promise, on many seeded streams: false alarms against the budget, and the delay to a true alarm."""
 
 import math
 from typing import Literal
