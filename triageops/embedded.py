@@ -32,7 +32,7 @@ START_SECONDS = 30.0
 _USABLE_SOCKET_PATH = re.compile(r"[A-Za-z0-9/._+-]{1,103}")
 
 
-class ServerFailed(Exception):
+class ServerFailed(RuntimeError):
     """An embedded server cannot be prepared or started; the message is one line for a person."""
 
 
@@ -85,7 +85,6 @@ class Postgres:
             "timezone": "UTC",
             "log_timezone": "UTC",
             "log_checkpoints": "off",
-            "log_min_messages": "warning",
         }
         if not self.is_durable:
             options |= {"fsync": "off", "full_page_writes": "off"}
@@ -187,14 +186,14 @@ class Redis:
                 return False
 
 
-def wait_until_ready(server: Server, is_alive: Callable[[], bool], seconds: float = START_SECONDS) -> None:
-    """Return when the server answers; ServerFailed when it ended or did not answer in time."""
-    deadline = time.monotonic() + seconds
+def wait_until_ready(server: Server, is_alive: Callable[[], bool], log: Path | None = None) -> None:
+    """Return when the server answers; ServerFailed, with the end of its `log`, when it ended or was late."""
+    deadline = time.monotonic() + START_SECONDS
     while not server.is_ready():
-        if not is_alive():
-            raise ServerFailed(f"{server.name} ended while it was starting")
-        if time.monotonic() > deadline:
-            raise ServerFailed(f"{server.name} did not answer within {seconds:.0f} s")
+        is_late = time.monotonic() > deadline
+        if is_late or not is_alive():
+            what = f"did not answer within {START_SECONDS:.0f} s" if is_late else "ended while it was starting"
+            raise ServerFailed(f"{server.name} {what}{_reason_in(log)}")
         time.sleep(0.02)
 
 
@@ -215,11 +214,7 @@ def run(server: Server, *, log: Path | None = None) -> Iterator[subprocess.Popen
         )
         stack.callback(forget_sockets, server)
         stack.callback(processes.stop, process, server.stop_signal)
-        try:
-            wait_until_ready(server, lambda: process.poll() is None)
-        except ServerFailed as failure:
-            said = log.read_text(errors="replace").strip().splitlines()[-3:] if log else []
-            raise ServerFailed(" | ".join([str(failure), *said])) from failure
+        wait_until_ready(server, lambda: process.poll() is None, log)
         yield process
 
 
@@ -267,6 +262,14 @@ def _stop_leftover(pid_file: Path, mention: str, how: signal.Signals) -> None:
     else:
         # The number went to a stranger after a crash; the server itself would take it for a running twin.
         pid_file.unlink(missing_ok=True)
+
+
+def _reason_in(log: Path | None) -> str:
+    if log is None:
+        return ""
+    lines = log.read_text(errors="replace").strip().splitlines()[-10:]
+    reasons = [line for line in lines if re.search("FATAL|PANIC|ERROR", line)] or lines or ["nothing"]
+    return f": {reasons[-1]} ({log})"
 
 
 def _run(command: list[str], stdin: str = "") -> None:

@@ -42,6 +42,21 @@ def stop(process: subprocess.Popen[bytes], how: signal.Signals, seconds: float =
     process.wait()
 
 
+def birth_of(process: psutil.Process) -> str:
+    """When it began, as text: with its number it names a process for good, the number alone is used again."""
+    return repr(process.create_time())
+
+
+def find(number: int, birth: str) -> psutil.Process | None:
+    """That very process, while it runs."""
+    try:
+        process = psutil.Process(number)
+        is_running = birth_of(process) == birth and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return None
+    return process if is_running else None
+
+
 def stop_leftover(process: psutil.Process, how: signal.Signals, seconds: float = STOP_SECONDS) -> None:
     """The same for a process that is not our child."""
     with contextlib.suppress(psutil.NoSuchProcess):

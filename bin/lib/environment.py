@@ -35,8 +35,10 @@ def main() -> NoReturn:
                     make(kind)
     except OSError as error:
         stop(f"cannot make {VENV}: {error}")
+    if os.environ.get("TRIAGEOPS_DATA_DIR"):
+        # As seen from where the command was given, before we leave there.
+        os.environ["TRIAGEOPS_DATA_DIR"] = str(Path(os.environ["TRIAGEOPS_DATA_DIR"]).absolute())
     if name != "manage":
-        os.environ.setdefault("TRIAGEOPS_STARTED_IN", str(Path.cwd()))
         os.chdir(ROOT)
     os.environ["PYTHONPATH"] = str(ROOT)
     os.execv(PYTHON, [str(PYTHON), *command, *arguments])  # noqa: S606 - becoming the command is the purpose

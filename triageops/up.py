@@ -1,0 +1,246 @@
+"""bin/up: PostgreSQL, Redis, web, worker and beat under one roof, until Ctrl-C."""
+
+import argparse
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import FrameType
+from typing import NoReturn
+
+from triageops import embedded, local, processes
+from triageops.supervisor import EndedEarly, Output, Program, Supervisor
+
+READY_SECONDS = 90.0
+DEMO = {
+    "TRIAGEOPS_DEMO": "1",
+    "TRIAGEOPS_BUCKET_SECONDS": "60",
+    "TRIAGEOPS_LATENESS_SECONDS": "10",
+    "TRIAGEOPS_CHECK_SECONDS": "10",
+    # Its alerts go to a receiver on this machine.
+    "TRIAGEOPS_OUTBOUND_ALLOW": "127.0.0.0/8",
+    # Only the demo's own words and real trouble are to be seen.
+    "LOG_LEVEL": "WARNING",
+}
+HELP = """\
+bin/up [--demo]
+
+Starts TriageOps on this machine; Ctrl-C stops it, the next start finds the data.
+
+  --demo   with a simulated LLM service, on a data folder of its own
+  --help   this text
+
+From the environment (docs/settings.md lists the rest):
+  PORT, HOST             where the web server listens     8000, 127.0.0.1
+  TRIAGEOPS_DATA_DIR     where the data live              .triageops or .triageops-demo
+  DATABASE_URL           a PostgreSQL instead of ours
+  REDIS_URL              a Redis instead of ours
+  WEB_WORKERS, WEB_THREADS, WORKER_CONCURRENCY            2, 8, 2
+  TRIAGEOPS_ADMIN_PASSWORD, TRIAGEOPS_API_KEY             of the first admin and API key; random without
+"""
+
+
+class CannotStart(Exception):
+    """The message is one line for a person."""
+
+
+class Arguments(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"bin/up: {message} (see bin/up --help)\n")
+
+    def format_help(self) -> str:
+        return HELP
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the web server listens."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, given: Mapping[str, str]) -> "Address":
+        text = given.get("PORT") or "8000"
+        if not text.isdecimal() or not 0 < int(text) < 65536:
+            raise CannotStart(f"PORT is {text!r}: a number from 1 to 65535 is needed")
+        return cls(given.get("HOST") or "127.0.0.1", int(text))
+
+    @property
+    def reachable_host(self) -> str:
+        return "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared, not listened on
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.reachable_host}]" if ":" in self.reachable_host else self.reachable_host
+        return f"http://{host}:{self.port}"
+
+    def require_free(self) -> None:
+        try:
+            family, kind, protocol, _, place = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind, protocol) as probe:
+                # As the web server does: connections of an earlier run that are still closing are no obstacle.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(place)
+        except OSError as error:
+            raise CannotStart(
+                f"cannot listen on {self.host}:{self.port} ({error.strerror}): "
+                f"set another port, for example PORT={self.port + 1 if self.port < 65535 else 8000}"
+            ) from error
+
+    def trouble(self, host_header: str) -> str | None:
+        """What /ready says when it is not green; None when it is."""
+        connection = http.client.HTTPConnection(self.reachable_host, self.port, timeout=5)
+        try:
+            connection.request("GET", "/ready", headers={"Host": host_header})
+            response = connection.getresponse()
+            said = response.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            return str(error) or type(error).__name__
+        finally:
+            connection.close()
+        return None if response.status == 200 else f"{response.status} {said[:300]}"
+
+
+def programs(environment: Mapping[str, str], address: Address, schedule: str) -> Iterator[Program]:
+    """What runs beside the servers."""
+    level = (environment.get("LOG_LEVEL") or "INFO").lower()
+    granian = [sys.executable, "-m", "granian", "--interface", "wsgi", "triageops.wsgi:application"]
+    granian += ["--host", address.host, "--port", str(address.port), "--no-ws", "--no-access-log"]
+    granian += ["--workers", environment.get("WEB_WORKERS") or "2"]
+    granian += ["--blocking-threads", environment.get("WEB_THREADS") or "8"]
+    granian += ["--respawn-failed-workers", "--respawn-interval", "1", "--workers-kill-timeout", "10"]
+    yield Program("web", [*granian, "--log-level", "warning"], environment)
+    celery = [sys.executable, "-m", "celery", "--app", "triageops", "--quiet"]
+    worker = [*celery, "worker", "--loglevel", level, "--queues", "default,rollups,checks,delivery"]
+    worker += ["--concurrency", environment.get("WORKER_CONCURRENCY") or "2", "--without-gossip", "--without-mingle"]
+    yield Program("worker", worker, environment)
+    yield Program("beat", [*celery, "beat", "--loglevel", level, "--schedule", schedule], environment)
+
+
+def demo(environment: Mapping[str, str]) -> Program:
+    return Program("demo", [sys.executable, "-m", "demo"], environment, stage=2, is_direct=True, may_finish=True)
+
+
+def environment_of(installation: local.Installation, address: Address, *, is_demo: bool) -> dict[str, str]:
+    metrics = installation.data / "metrics"
+    # Files of processes that are gone: their counts would be added to those of the new ones.
+    shutil.rmtree(metrics, ignore_errors=True)
+    metrics.mkdir()
+    made = {"TRIAGEOPS_BASE_URL": address.url, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
+    if address.reachable_host == address.host:
+        made["TRIAGEOPS_ALLOWED_HOSTS"] = ",".join(dict.fromkeys(["localhost", "127.0.0.1", "[::1]", address.host]))
+    if is_demo:
+        made |= DEMO | {"TRIAGEOPS_API_KEY": f"tri_{installation.secret('demo-api-key')}"}
+    return made | installation.environment()
+
+
+def bootstrap(environment: Mapping[str, str]) -> str:
+    """Migrate, make the first admin and API key; gives what the command has to say about them."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "bootstrap"],
+        cwd=local.ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        preexec_fn=processes.die_with_owner(signal.SIGTERM),
+    )
+    if done.returncode:
+        raise CannotStart("the database could not be set up; the reason is above")
+    return done.stdout
+
+
+def start(supervisor: Supervisor, installation: local.Installation, address: Address, environment: dict[str, str]) -> str:
+    """Start everything and return when /ready is green; gives the words of bootstrap."""
+    for server in installation.servers:
+        supervisor.start(
+            Program(
+                server.name,
+                server.command,
+                environment,
+                stage=0,
+                stop_signal=server.stop_signal,
+                prepare=server.prepare,
+                log=installation.log_of(server),
+            )
+        )
+    for server in installation.servers:
+        embedded.wait_until_ready(
+            server, partial(supervisor.is_running, server.name), log=installation.log_of(server)
+        )
+    said = bootstrap(environment)
+    for program in programs(environment, address, str(installation.data / "beat-schedule")):
+        supervisor.start(program)
+    host_header = environment["TRIAGEOPS_ALLOWED_HOSTS"].split(",")[0].lstrip(".*") or "localhost"
+    deadline = time.monotonic() + READY_SECONDS
+    while (trouble := address.trouble(host_header)) is not None:
+        supervisor.require_all()
+        if time.monotonic() > deadline:
+            raise CannotStart(f"{address.url}/ready did not turn green within {READY_SECONDS:.0f} s: {trouble}")
+        time.sleep(0.1)
+    return said
+
+
+def summary(installation: local.Installation, address: Address, seconds: float, said: str) -> str:
+    rows = {"Admin": "/admin/", "API": "/api/docs", "Metrics": "/metrics"}
+    lines = ["", f"  TriageOps is ready ({seconds:.1f} s)", ""]
+    lines += [f"    {name:<10} {address.url}{path}" for name, path in rows.items()]
+    lines += [f"    {'Data':<10} {installation.data}", ""]
+    if said.strip():
+        lines += [*(f"    {line}".rstrip() for line in said.strip().splitlines()), ""]
+    return "\n".join([*lines, "  Ctrl-C stops everything; the next bin/up finds the data.", ""])
+
+
+def up(installation: local.Installation, *, is_demo: bool) -> None:
+    """Run the product until interrupted."""
+    began = time.monotonic()
+    address = Address.of(installation.given)
+    installation.make_folder()
+    output = Output(sys.stdout)
+    supervisor = Supervisor(output, notes=installation.data / "processes", folder=local.ROOT)
+    with installation.lock("bin/up"):
+        supervisor.stop_leftovers()
+        address.require_free()
+        environment = environment_of(installation, address, is_demo=is_demo)
+        try:
+            said = start(supervisor, installation, address, environment)
+            output.block(summary(installation, address, time.monotonic() - began, said))
+            if is_demo:
+                supervisor.start(demo(environment))
+            supervisor.watch()
+        finally:
+            supervisor.say("stopping")
+            supervisor.stop()
+            for server in installation.servers:
+                embedded.forget_sockets(server)
+
+
+def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str]) -> int:
+    parser = Arguments(prog="bin/up", allow_abbrev=False)
+    parser.add_argument("--demo", action="store_true")
+    is_demo = parser.parse_args(arguments).demo
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    try:
+        up(local.Installation.of(os.environ, ".triageops-demo" if is_demo else ".triageops"), is_demo=is_demo)
+    except KeyboardInterrupt:
+        return 0
+    except (CannotStart, EndedEarly, local.Unusable, embedded.ServerFailed) as failure:
+        print(f"bin/up: {failure}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
