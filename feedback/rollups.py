@@ -1,0 +1,161 @@
+"""From facts to mergeable buckets: each fact is counted exactly once, in whatever order transactions commit.
+
+How: every fact carries the 64-bit id of the transaction that wrote it (`tx`, filled by PostgreSQL). The cursor remembers
+up to which id everything is in. A run takes the snapshot's xmin: every transaction before it has ended, so its rows are
+visible now or never will be, and none can appear later. A run takes the facts with `cursor <= tx < xmin`, merges them
+into the buckets and moves the cursor, in one transaction under the lock of the cursor's row. A watermark on a time or a
+sequence would skip what was numbered early and committed late; this one cannot.
+
+What two facts say together counts when the later one arrives: a quality record with its response in the run in which
+the greater of both `tx` lies. Feedback can change, so a run adds, for every response it touches, what the facts before
+the new cursor say minus what the facts before the old one said; changes, withdrawals and feedback that waited for its
+response need no case of their own.
+
+A bucket closes LATENESS_SECONDS after its end. What comes later is kept in its own bucket for statistics, but under a
+later `visible_at`: a check reads each row once, and evidence already used is never rewritten.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
+
+from feedback import cells, tallies
+from feedback.cells import Emitted, Times
+from feedback.models import QualityMetric
+from feedback.shapes import RESPONSE_METRICS
+
+BATCH = 20_000
+"""Facts of one kind in one transaction, about."""
+
+MAX_METRICS = 1_000
+"""More metric names than this are not counted: somebody puts ids into names."""
+
+_TABLES = ("feedback_response", "feedback_qualityrecord", "feedback_feedback", "feedback_feedbackrevision")
+_DIMENSIONS = "r.endpoint, r.model, r.provider, r.experiment, r.variant, r.attributes, r.occurred_at"
+
+
+@dataclass(frozen=True)
+class Span:
+    """Transactions from `start` (included) to `end` (not included); `is_whole`: nothing settled is left after it."""
+
+    start: int
+    end: int
+    is_whole: bool
+
+
+def roll_up(now: datetime) -> int:
+    """Bring the buckets up to date, batch by batch; the number of facts taken in. Another run in progress: 0."""
+    total = 0
+    while True:
+        count, is_whole = _one_batch(now)
+        total += count
+        if is_whole:
+            return total
+
+
+def _one_batch(now: datetime) -> tuple[int, bool]:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT tx::text, closed_until FROM feedback_rollupcursor WHERE name = 'facts' FOR UPDATE SKIP LOCKED"
+        )
+        row = cursor.fetchone()
+        if row is None:
+            return 0, True
+        span = _next_span(cursor, int(row[0]))
+        times = Times(settings.BUCKET_SECONDS, closed_until=row[1])
+        count = _take_in(cursor, span, times)
+        closed_until = max(row[1], closing_at(now)) if span.is_whole else row[1]
+        cursor.execute(
+            "UPDATE feedback_rollupcursor SET tx = %s::text::xid8, closed_until = %s, updated_at = %s"
+            " WHERE name = 'facts'",
+            [span.end, closed_until, now],
+        )
+    return count, span.is_whole
+
+
+def closing_at(now: datetime) -> datetime:
+    """The end of the last bucket that is closed at `now`."""
+    at = int((now - timedelta(seconds=settings.LATENESS_SECONDS)).timestamp())
+    return datetime.fromtimestamp(at - at % settings.BUCKET_SECONDS, tz=UTC)
+
+
+def _next_span(cursor: CursorWrapper, start: int) -> Span:
+    cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
+    xmin = int(cursor.fetchone()[0])
+    end = xmin
+    for table in _TABLES:
+        first = _transaction_at(cursor, table, start, xmin, 0)
+        last = _transaction_at(cursor, table, start, xmin, BATCH)
+        if first is not None and last is not None:
+            # A transaction is never cut in two, however large it is.
+            end = min(end, max(last, first + 1))
+    return Span(start, max(start, end), is_whole=end >= xmin)
+
+
+def _transaction_at(cursor: CursorWrapper, table: str, start: int, end: int, offset: int) -> int | None:
+    cursor.execute(
+        f"SELECT tx::text FROM {table} WHERE tx >= %s::text::xid8 AND tx < %s::text::xid8"
+        " ORDER BY tx OFFSET %s LIMIT 1",
+        [start, end, offset],
+    )
+    row = cursor.fetchone()
+    return row and int(row[0])
+
+
+def _take_in(cursor: CursorWrapper, span: Span, times: Times) -> int:
+    bounds = {metric.key: metric.bounds for metric in QualityMetric.objects.all()}
+    emitted = Emitted(times, {name: interval for name, interval in bounds.items() if interval is not None})
+    count = _responses(cursor, span, emitted) + _quality(cursor, span, emitted)
+    _discover(emitted, set(bounds))
+    cells.write(cursor, emitted)
+    return count + tallies.take_in(cursor, span.start, span.end, times)
+
+
+def _responses(cursor: CursorWrapper, span: Span, emitted: Emitted) -> int:
+    cursor.execute(
+        f"SELECT {_DIMENSIONS}, r.metrics, r.latency_seconds, r.cost, r.input_tokens, r.output_tokens,"
+        " (r.status = 'error')::int, r.cache_hit::int"
+        " FROM feedback_response r WHERE r.tx >= %s::text::xid8 AND r.tx < %s::text::xid8 ORDER BY r.id",
+        [span.start, span.end],
+    )
+    rows = cursor.fetchall()
+    for row in rows:
+        values = dict(zip(RESPONSE_METRICS, row[8:], strict=True)) | row[7]
+        emitted.add(row[:5], row[5], row[6], "", values)
+    return len(rows)
+
+
+def _quality(cursor: CursorWrapper, span: Span, emitted: Emitted) -> int:
+    select = (
+        f"SELECT {_DIMENSIONS}, q.metrics, q.evaluator_kind, q.evaluator_name, q.evaluator_version, q.id"
+        " FROM feedback_qualityrecord q JOIN feedback_response r USING (response_id)"
+    )
+    cursor.execute(
+        f"""
+        {select} WHERE q.tx >= %(start)s::text::xid8 AND q.tx < %(end)s::text::xid8 AND r.tx < %(end)s::text::xid8
+        UNION ALL
+        {select} WHERE r.tx >= %(start)s::text::xid8 AND r.tx < %(end)s::text::xid8 AND q.tx < %(start)s::text::xid8
+        """,
+        {"start": span.start, "end": span.end},
+    )
+    rows = sorted(cursor.fetchall(), key=lambda row: row[11])
+    for row in rows:
+        emitted.add(row[:5], row[5], row[6], evaluator_name(row[8], row[9], row[10]), row[7])
+    return len(rows)
+
+
+def evaluator_name(kind: str, name: str, version: str) -> str:
+    """How an evaluator is written as one value of the dimension `evaluator`."""
+    return f"{kind}:{name}@{version}" if version else f"{kind}:{name}"
+
+
+def _discover(emitted: Emitted, known: set[str]) -> None:
+    """Names that nobody defined become rows for an admin to classify; beyond a sane number they are not counted."""
+    unknown = sorted(emitted.metrics - known)
+    allowed = unknown[: max(0, MAX_METRICS - len(known))]
+    QualityMetric.objects.bulk_create([QualityMetric(key=name) for name in allowed], ignore_conflicts=True)
+    emitted.forget(set(unknown) - set(allowed))
+

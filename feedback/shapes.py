@@ -1,0 +1,186 @@
+"""What clients send: the shape of each fact.
+
+Pure: msgspec checks types, lengths and unknown fields while it parses; `check` of a shape does what a type cannot say.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from triageops.rest import InvalidInput
+
+Name = Annotated[str, Meta(max_length=128)]
+RequiredName = Annotated[str, Meta(min_length=1, max_length=128)]
+MetricName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+Metrics = Annotated[dict[MetricName, float | None], Meta(max_length=64)]
+Count = Annotated[int, Meta(ge=0, le=10**12)]
+Amount = Annotated[float, Meta(ge=0)]
+Instant = Annotated[datetime, Meta(tz=True)]
+
+RESPONSE_METRICS = ("latency_seconds", "cost", "input_tokens", "output_tokens", "error", "cache_hit")
+"""Metrics that every response has by its own fields; clients may not use these names for others."""
+
+EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)
+FUTURE_ALLOWED = timedelta(minutes=10)
+COMMENT_MAX = 10_000
+_METADATA_MAX_BYTES = 16_384
+_METADATA_MAX_DEPTH = 8
+
+Bounds = Mapping[str, tuple[float, float]]
+"""Metric name -> the interval that its values must lie in."""
+
+
+def _check_time(at: datetime | None, now: datetime) -> None:
+    if at is None:
+        return
+    if at > now + FUTURE_ALLOWED:
+        raise InvalidInput(
+            "occurred_at lies in the future.", field="occurred_at", fix="Send the time of the event, in UTC."
+        )
+    if at < EARLIEST:
+        raise InvalidInput(
+            "occurred_at lies before 2010.", field="occurred_at", fix="Send the time of the event, in UTC."
+        )
+
+
+def _check_metrics(metrics: Mapping[str, float | None], bounds: Bounds) -> None:
+    for name, value in metrics.items():
+        if name in RESPONSE_METRICS:
+            raise InvalidInput(
+                f"{name!r} is a field of the response, not a quality metric.",
+                field=f"metrics.{name}",
+                fix="Send it as a field of the response, or choose another name.",
+            )
+        if value is not None and name in bounds and not bounds[name][0] <= value <= bounds[name][1]:
+            low, high = bounds[name]
+            raise InvalidInput(
+                f"{value} lies outside the bounds of {name!r}, {low} to {high}.",
+                field=f"metrics.{name}",
+                fix="Send a value within the bounds, or have an admin change the metric's definition.",
+            )
+
+
+def _depth(value: Any, limit: int) -> int:
+    if limit == 0 or not isinstance(value, dict | list):
+        return 0
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max((_depth(item, limit - 1) for item in inner), default=0)
+
+
+class Shape(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """The base of all facts as clients send them."""
+
+    occurred_at: Instant | None = None
+
+    def check(self, now: datetime, bounds: Bounds) -> None:
+        """Raise InvalidInput for what types cannot say."""
+        _check_time(self.occurred_at, now)
+
+    def digest(self) -> str:
+        """128-bit hash of the content, equal for equal content whatever the order of its members."""
+        encoded = msgspec.json.encode(self, order="deterministic")
+        return hashlib.blake2b(encoded, digest_size=16).hexdigest()
+
+
+class ResponseShape(Shape, kw_only=True):
+    response_id: RequiredName | None = None
+    idempotency_key: RequiredName | None = None
+    request_id: Name = ""
+    endpoint: Name = ""
+    model: Name = ""
+    provider: Name = ""
+    experiment: Name = ""
+    variant: Name = ""
+    unit: Name = ""
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    latency_seconds: Amount | None = None
+    cost: Amount | None = None
+    status: Literal["success", "error", "cancelled"] = "success"
+    error_type: Name = ""
+    finish_reason: Name = ""
+    cache_hit: bool | None = None
+    attributes: Annotated[
+        dict[
+            Annotated[str, Meta(min_length=1, max_length=64)],
+            Annotated[str, Meta(max_length=256)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | bool | None,
+        ],
+        Meta(max_length=32),
+    ] = {}
+    metrics: Metrics = {}
+    prompt: str | None | UnsetType = UNSET
+    answer: str | None | UnsetType = UNSET
+
+    def check(self, now: datetime, bounds: Bounds) -> None:
+        super().check(now, bounds)
+        _check_metrics(self.metrics, bounds)
+        if self.response_id is None and self.idempotency_key is None and not self.request_id:
+            raise InvalidInput(
+                "A response without response_id cannot be sent twice safely.",
+                field="response_id",
+                fix="Send a response_id or a request_id of your own, or an Idempotency-Key header.",
+            )
+
+    def digest(self) -> str:
+        """The ids say which response this is, not what it says."""
+        return Shape.digest(msgspec.structs.replace(self, response_id=None, idempotency_key=None))
+
+    @property
+    def has_content(self) -> bool:
+        return self.prompt is not UNSET or self.answer is not UNSET
+
+    def drop_content(self) -> None:
+        self.prompt = self.answer = UNSET
+
+
+class QualityShape(Shape, kw_only=True):
+    response_id: RequiredName
+    evaluator_kind: Literal["code", "llm_judge", "human"]
+    evaluator_name: RequiredName
+    evaluator_version: Name = ""
+    metrics: Annotated[dict[MetricName, float | None], Meta(min_length=1, max_length=64)]
+
+    def check(self, now: datetime, bounds: Bounds) -> None:
+        super().check(now, bounds)
+        _check_metrics(self.metrics, bounds)
+
+
+class FeedbackShape(Shape, kw_only=True):
+    response_id: RequiredName
+    feedback_type: Literal["positive", "negative", "neutral"]
+    rating: Annotated[int, Meta(ge=1, le=5)] | None = None
+    comment: Annotated[str, Meta(max_length=COMMENT_MAX)] = ""
+    user_id: Name = ""
+    metadata: dict[str, Any] = {}
+    source: Annotated[str, Meta(min_length=1, max_length=64)] = "api"
+    idempotency_key: Name = ""
+
+    def check(self, now: datetime, bounds: Bounds) -> None:
+        super().check(now, bounds)
+        if not self.metadata:
+            return
+        if _depth(self.metadata, _METADATA_MAX_DEPTH + 1) > _METADATA_MAX_DEPTH:
+            raise InvalidInput(
+                f"metadata is nested deeper than {_METADATA_MAX_DEPTH} levels.",
+                field="metadata",
+                fix="Send a flat object.",
+            )
+        if len(msgspec.json.encode(self.metadata)) > _METADATA_MAX_BYTES:
+            raise InvalidInput(
+                f"metadata is larger than {_METADATA_MAX_BYTES} bytes.",
+                field="metadata",
+                fix="Keep it to a few short values.",
+            )
+
+    @property
+    def author(self) -> str:
+        """Who speaks: the user, or for anonymous feedback the idempotency key."""
+        return f"user:{self.user_id}" if self.user_id else f"anon:{self.idempotency_key}"
+
+    def digest(self) -> str:
+        """The idempotency key says which call this is, not what it says."""
+        return Shape.digest(msgspec.structs.replace(self, idempotency_key=""))

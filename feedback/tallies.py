@@ -1,0 +1,148 @@
+"""Feedback in buckets: whole numbers that may also go down, so every change is an exact difference."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from django.db.backends.utils import CursorWrapper
+from psycopg2.extras import execute_values
+
+from feedback.cells import Dimensions, Times, slice_ids, slices_of
+from feedback.models import FeedbackRollup
+
+UNMATCHED = "(unmatched)"
+"""Feedback whose response was not seen yet is tallied in one slice of its own, under this name of an attribute."""
+
+Place = tuple[Dimensions, int, datetime, datetime, str]
+"""dimensions, grain, bucket_at, visible_at, feedback type"""
+
+_SIZE = 7
+"""count, comments, and ratings 1 to 5"""
+
+
+@dataclass(frozen=True)
+class _State:
+    """One state that one piece of feedback had, and the response it is about if that is known by now."""
+
+    response_id: str
+    feedback_id: Any
+    revision: int
+    tx: int
+    feedback_type: str
+    rating: int | None
+    has_comment: bool
+    is_withdrawn: bool
+    occurred_at: datetime
+    response_tx: int | None
+    response: tuple[Any, ...]
+
+
+_STATES = """
+WITH touched AS (
+    SELECT response_id FROM feedback_feedback WHERE tx >= %(start)s::text::xid8 AND tx < %(end)s::text::xid8
+    UNION
+    SELECT f.response_id FROM feedback_feedbackrevision h JOIN feedback_feedback f ON f.id = h.feedback_id
+    WHERE h.tx >= %(start)s::text::xid8 AND h.tx < %(end)s::text::xid8
+    UNION
+    SELECT r.response_id FROM feedback_response r JOIN feedback_feedback f USING (response_id)
+    WHERE r.tx >= %(start)s::text::xid8 AND r.tx < %(end)s::text::xid8
+), state AS (
+    SELECT f.response_id, f.id, f.revision, f.tx, f.feedback_type, f.rating, f.comment <> '' AS has_comment,
+           f.withdrawn_at IS NOT NULL AS is_withdrawn, f.occurred_at
+    FROM feedback_feedback f JOIN touched USING (response_id)
+    UNION ALL
+    SELECT f.response_id, f.id, h.revision, h.tx, h.feedback_type, h.rating, h.comment <> '',
+           h.withdrawn_at IS NOT NULL, h.occurred_at
+    FROM feedback_feedback f JOIN touched USING (response_id) JOIN feedback_feedbackrevision h ON h.feedback_id = f.id
+)
+SELECT s.response_id, s.id, s.revision, s.tx::text::bigint, s.feedback_type, s.rating, s.has_comment, s.is_withdrawn,
+       s.occurred_at, r.tx::text::bigint, r.endpoint, r.model, r.provider, r.experiment, r.variant, r.attributes,
+       r.occurred_at
+FROM state s LEFT JOIN feedback_response r USING (response_id)
+WHERE s.tx < %(end)s::text::xid8
+ORDER BY s.response_id, s.id, s.revision
+"""
+
+
+def take_in(cursor: CursorWrapper, start: int, end: int, times: Times) -> int:
+    """Add what the facts before transaction `end` say minus what those before `start` said; states looked at."""
+    cursor.execute(_STATES, {"start": start, "end": end})
+    # One statement reads current states and history, so a state that moves from one to the other is seen once.
+    states = [_State(*row[:10], response=row[10:]) for row in cursor.fetchall()]
+    sums: dict[Place, list[int]] = defaultdict(lambda: [0] * _SIZE)
+    for _, group in groupby(states, key=lambda state: state.response_id):
+        of_response = list(group)
+        for sign, until in ((-1, start), (1, end)):
+            for place, numbers in _said(of_response, until, times):
+                total = sums[place]
+                for i, number in enumerate(numbers):
+                    total[i] += sign * number
+    _write(cursor, {place: numbers for place, numbers in sums.items() if any(numbers)})
+    return sum(start <= state.tx for state in states)
+
+
+def _said(states: list[_State], until: int, times: Times) -> Iterator[tuple[Place, list[int]]]:
+    """What the facts of transactions before `until` say about one response."""
+    latest = {state.feedback_id: state for state in states if state.tx < until}
+    standing = [state for state in latest.values() if not state.is_withdrawn]
+    if not standing:
+        return
+    response_tx = standing[0].response_tx
+    if response_tx is None or response_tx >= until:
+        for state in standing:
+            yield from _at([_unmatched()], times.places(state.occurred_at), state.feedback_type, _numbers(state))
+        return
+    *dimensions, attributes, occurred_at = standing[0].response
+    slices = slices_of(dimensions, attributes)
+    places = times.places(occurred_at)
+    yield from _at(slices, places, FeedbackRollup.ANY, [1] + [0] * (_SIZE - 1))
+    for state in standing:
+        yield from _at(slices, places, state.feedback_type, _numbers(state))
+
+
+def _unmatched() -> Dimensions:
+    return ("", "", "", "", "", "", UNMATCHED, "")
+
+
+def _numbers(state: _State) -> list[int]:
+    ratings = [int(state.rating == rating) for rating in range(1, 6)]
+    return [1, int(state.has_comment), *ratings]
+
+
+def _at(
+    slices: list[Dimensions], places: tuple[tuple[int, datetime, datetime], ...], feedback_type: str, numbers: list[int]
+) -> Iterator[tuple[Place, list[int]]]:
+    for slice_ in slices:
+        for place in places:
+            yield (slice_, *place, feedback_type), numbers
+
+
+def _write(cursor: CursorWrapper, sums: dict[Place, list[int]]) -> None:
+    if not sums:
+        return
+    ids = slice_ids(cursor, (place[0] for place in sums))
+    merged: dict[tuple[object, ...], list[int]] = {}
+    for place, numbers in sums.items():
+        own = (ids[place[0]], *place[1:])
+        merged[own] = [a + b for a, b in zip(merged[own], numbers, strict=True)] if own in merged else numbers
+    execute_values(
+        cursor.cursor,  # type: ignore[attr-defined]
+        """
+        INSERT INTO feedback_feedbackrollup AS tally
+            (slice_id, grain_seconds, bucket_at, visible_at, feedback_type, count, comment_count, rating_counts)
+        VALUES %s
+        ON CONFLICT (grain_seconds, bucket_at, slice_id, feedback_type, visible_at) DO UPDATE SET
+            count = tally.count + excluded.count,
+            comment_count = tally.comment_count + excluded.comment_count,
+            rating_counts = ARRAY(
+                SELECT a + b FROM unnest(tally.rating_counts, excluded.rating_counts) WITH ORDINALITY AS pair(a, b, i)
+                ORDER BY i
+            )
+        """,
+        [(*own, numbers[0], numbers[1], numbers[2:]) for own, numbers in merged.items()],
+        template="(%s, %s, %s, %s, %s, %s, %s, %s::bigint[])",
+        page_size=1_000,
+    )

@@ -1,0 +1,44 @@
+"""Celery's own settings; the broker only wakes workers, PostgreSQL holds every truth."""
+
+from django.conf import settings
+
+
+def broker_url_of(redis_url: str) -> str:
+    """Celery's spelling of a Redis address: unix sockets are `redis+socket://` there."""
+    return redis_url.replace("unix://", "redis+socket://", 1)
+
+
+broker_url = broker_url_of(settings.REDIS_URL)
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+broker_transport_options = {"visibility_timeout": 3600, "socket_timeout": 5, "socket_connect_timeout": 1}
+task_ignore_result = True
+task_serializer = "json"
+accept_content = ["json"]
+task_acks_late = True
+task_reject_on_worker_lost = True
+worker_prefetch_multiplier = 1
+worker_hijack_root_logger = False
+worker_redirect_stdouts = False
+worker_max_tasks_per_child = 5_000
+task_default_queue = "default"
+task_time_limit = 300
+timezone = "UTC"
+beat_schedule = {
+    # A message older than the interval is worthless: the next one does the same work.
+    "rollups": {
+        "task": "feedback.tasks.roll_up",
+        "schedule": 5.0,
+        "options": {"queue": "rollups", "expires": 5},
+    },
+    "checks": {
+        "task": "monitoring.tasks.run_checks",
+        "schedule": float(settings.CHECK_SECONDS),
+        "options": {"queue": "checks", "expires": settings.CHECK_SECONDS},
+    },
+    "delivery": {
+        "task": "monitoring.tasks.deliver_due",
+        "schedule": 15.0,
+        "options": {"queue": "delivery", "expires": 15},
+    },
+}

@@ -1,0 +1,166 @@
+"""What all REST endpoints share: problem+json (RFC 9457) and cursor pagination."""
+
+from typing import Any
+
+import structlog
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpResponse, JsonResponse, QueryDict
+from rest_framework import exceptions, pagination
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+
+log = structlog.get_logger(__name__)
+
+TYPE_PREFIX = "/problems/"
+"""Problem types are relative references; docs/api.md explains each."""
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """A refusal that the client can understand: `type` is stable, `fix` says what to do."""
+
+    type = "refused"
+    title = "Refused"
+    status = 400
+
+    def __init__(self, detail: str, *, field: str | None = None, fix: str | None = None, **members: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+        self.fix = fix
+        self.members = members
+        self.headers: dict[str, str] = {}
+
+    def as_dict(self) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "type": TYPE_PREFIX + self.type,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.field is not None:
+            body["field"] = self.field
+        if self.fix is not None:
+            body["fix"] = self.fix
+        return body | self.members
+
+
+class InvalidInput(Problem):
+    """One field, or the body as a whole, is not what it must be."""
+
+    type = "invalid-input"
+    title = "The input is not valid"
+
+
+class NotFound(Problem):
+    type = "not-found"
+    title = "There is no such thing"
+    status = 404
+
+
+class Conflict(Problem):
+    """The request is well-formed but contradicts what is stored."""
+
+    type = "conflict"
+    title = "This contradicts what is stored"
+    status = 409
+
+
+class TooLarge(Problem):
+    type = "too-large"
+    title = "The body is too large"
+    status = 413
+
+
+class UnsupportedMediaType(Problem):
+    type = "unsupported-media-type"
+    title = "This content type is not understood"
+    status = 415
+
+
+def problem_response(problem: Problem) -> JsonResponse:
+    response = JsonResponse(problem.as_dict(), status=problem.status, content_type=CONTENT_TYPE)
+    for name, value in problem.headers.items():
+        response[name] = value
+    return response
+
+
+def _first_error(detail: Any, path: str = "") -> tuple[str | None, str]:
+    """Field and message of the first error in DRF's nested lists and dicts."""
+    if isinstance(detail, dict):
+        name, inner = next(iter(detail.items()))
+        own = "" if name == api_settings.NON_FIELD_ERRORS_KEY else str(name)
+        return _first_error(inner, ".".join(part for part in (path, own) if part))
+    if isinstance(detail, list):
+        index = next((i for i, item in enumerate(detail) if item), 0)
+        inside = path if not isinstance(detail[index], dict) else f"{path}[{index}]"
+        return _first_error(detail[index], inside)
+    return path or None, str(detail)
+
+
+def _as_problem(error: Exception) -> Problem | None:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, Http404):
+        return NotFound("Nothing is stored under this address.")
+    if isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied()
+    if not isinstance(error, exceptions.APIException):
+        return None
+    field, detail = _first_error(error.detail)
+    problem = Problem(detail, field=field if isinstance(error, exceptions.ValidationError) else None)
+    problem.status = error.status_code
+    code = error.get_codes()
+    problem.type = code.replace("_", "-") if isinstance(code, str) else InvalidInput.type
+    problem.title = InvalidInput.title if problem.type == InvalidInput.type else str(error.default_detail)
+    if isinstance(error, exceptions.Throttled) and error.wait is not None:
+        problem.headers["Retry-After"] = str(max(1, round(error.wait)))
+    header = getattr(error, "auth_header", None)
+    if header:
+        problem.headers["WWW-Authenticate"] = header
+    return problem
+
+
+def problem_handler(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
+    """DRF's exception handler: every refusal of the API has the same shape."""
+    problem = _as_problem(error)
+    return None if problem is None else problem_response(problem)
+
+
+class JsonOnly(BaseContentNegotiation):
+    """The API speaks JSON; what a client accepts is not asked, so a wrong Accept header never loses data."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return parsers[0]
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type
+
+
+class CursorPagination(pagination.CursorPagination):
+    """Newest first; `next` is the whole address of the following page, null on the last."""
+
+    page_size = 100
+    page_size_query_param = "page_size"
+    max_page_size = 1000
+    ordering = "-id"
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response({"results": data, "next": self.get_next_link(), "previous": self.get_previous_link()})
+
+
+def check_query(query: QueryDict, known: frozenset[str]) -> None:
+    """Refuse query parameters that an endpoint does not know: a misspelt filter must not return everything."""
+    for name in query:
+        if name not in known:
+            raise InvalidInput(
+                f"The query parameter {name!r} is not known.",
+                field=name,
+                fix=f"Use one of: {', '.join(sorted(known))}.",
+            )

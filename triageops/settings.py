@@ -1,0 +1,297 @@
+"""All settings; every value a deployment may change comes from the environment (docs/settings.md lists them)."""
+
+import secrets
+from pathlib import Path
+
+import django_stubs_ext
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+from environs import Env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# Lets annotations such as QuerySet[Response] be evaluated; Django's classes are generic for type checkers only.
+django_stubs_ext.monkeypatch()
+
+env = Env(eager=False)
+
+DEBUG = env.bool("TRIAGEOPS_DEBUG", False)
+ENVIRONMENT = env.str("ENVIRONMENT", "local")
+_secret_file = env.str("TRIAGEOPS_SECRET_KEY_FILE", "")
+SECRET_KEY = env.str("TRIAGEOPS_SECRET_KEY", "") or (
+    Path(_secret_file).read_text().strip() if _secret_file else ""
+)
+HAS_RANDOM_SECRET_KEY = not SECRET_KEY
+if HAS_RANDOM_SECRET_KEY:
+    # Enough for checks and one-off commands; triageops.E001 refuses it where processes must agree on it.
+    SECRET_KEY = secrets.token_urlsafe(50)
+ALLOWED_HOSTS = env.list("TRIAGEOPS_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+BASE_URL = env.str("TRIAGEOPS_BASE_URL", "http://127.0.0.1:8000").rstrip("/")
+IS_HTTPS = BASE_URL.startswith("https://")
+
+DATABASES = {
+    "default": env.dj_db_url(
+        "DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/triageops", conn_max_age=600
+    )
+}
+REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
+
+STORE_CONTENT = env.bool("TRIAGEOPS_STORE_CONTENT", False)
+BUCKET_SECONDS = env.int("TRIAGEOPS_BUCKET_SECONDS", 300)
+LATENESS_SECONDS = env.int("TRIAGEOPS_LATENESS_SECONDS", 60)
+CHECK_SECONDS = env.int("TRIAGEOPS_CHECK_SECONDS", 60)
+SLICE_ATTRIBUTES = env.list("TRIAGEOPS_SLICE_ATTRIBUTES", ["language", "channel"])
+MAX_SLICES = env.int("TRIAGEOPS_MAX_SLICES", 10_000)
+OUTBOUND_ALLOW = env.list("TRIAGEOPS_OUTBOUND_ALLOW", [])
+IS_DEMO = env.bool("TRIAGEOPS_DEMO", False)
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
+CORS_ALLOWED_ORIGINS = env.list("TRIAGEOPS_CORS_ORIGINS", [])
+PROMETHEUS_MULTIPROC_DIR = env.str("PROMETHEUS_MULTIPROC_DIR", "")
+env.seal()
+
+for _database in DATABASES.values():
+    _database["CONN_HEALTH_CHECKS"] = True
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "corsheaders",
+    "django_prometheus",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "triageops.apps.TriageopsConfig",
+    "triageops.observability",
+    "feedback",
+    "experiments",
+    "monitoring",
+]
+MIDDLEWARE = [
+    "triageops.observability.metrics.BeforeMiddleware",
+    "triageops.observability.requests.RequestContextMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "triageops.observability.metrics.AfterMiddleware",
+]
+ROOT_URLCONF = "triageops.urls"
+WSGI_APPLICATION = "triageops.wsgi.application"
+APPEND_SLASH = True
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "triageops" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "triageops" / "static"]
+STATIC_ROOT = BASE_DIR / "static-collected"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "triageops",
+        "OPTIONS": {
+            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+            "SOCKET_CONNECT_TIMEOUT": 0.5,
+            "SOCKET_TIMEOUT": 2,
+        },
+    }
+}
+
+# One MiB more than the 5 MB that a bulk call may have, so that our own clear refusal comes first.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 6 * 1024 * 1024
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 12 * 3600
+CSRF_TRUSTED_ORIGINS = [BASE_URL]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if IS_HTTPS else None
+SECURE_HSTS_SECONDS = 31_536_000 if IS_HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_SSL_REDIRECT = IS_HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^health$", r"^ready$", r"^metrics$"]
+X_FRAME_OPTIONS = "DENY"
+CORS_URLS_REGEX = r"^/api/v1/feedback(/|$)"
+CORS_ALLOW_METHODS = ["POST", "DELETE", "OPTIONS"]
+CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key"]
+# Plain http is what one machine without a certificate has; each becomes an error again with an https base URL.
+SILENCED_SYSTEM_CHECKS = [] if IS_HTTPS else ["security.W004", "security.W008", "security.W012", "security.W016"]
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["feedback.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["feedback.authentication.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "triageops.rest.CursorPagination",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "triageops.rest.problem_handler",
+    "UNAUTHENTICATED_USER": None,
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "triageops.rest.JsonOnly",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "TriageOps",
+    "DESCRIPTION": "Record LLM answers, quality and feedback; get a variant; read what was found.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {},
+}
+
+UNFOLD = {
+    "SITE_TITLE": "TriageOps",
+    "SITE_HEADER": "TriageOps",
+    "SITE_SYMBOL": "monitor_heart",
+    "SITE_URL": "/api/docs",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "ENVIRONMENT": "triageops.home.environment",
+    "DASHBOARD_CALLBACK": "triageops.home.dashboard",
+    "STYLES": [lambda request: static("triageops/triageops.css")],
+    "SCRIPTS": [
+        lambda request: static("triageops/vendor/echarts.min.js"),
+        lambda request: static("triageops/charts.js"),
+    ],
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": [
+            {
+                "title": "Watch",
+                "items": [
+                    {"title": "Home", "icon": "home", "link": reverse_lazy("admin:index")},
+                    {
+                        "title": "Incidents",
+                        "icon": "notification_important",
+                        "link": reverse_lazy("admin:monitoring_incident_changelist"),
+                        "badge": "triageops.home.open_incidents_badge",
+                    },
+                    {
+                        "title": "Monitors",
+                        "icon": "monitoring",
+                        "link": reverse_lazy("admin:monitoring_monitor_changelist"),
+                    },
+                    {
+                        "title": "Channels",
+                        "icon": "campaign",
+                        "link": reverse_lazy("admin:monitoring_channel_changelist"),
+                    },
+                    {
+                        "title": "Deliveries",
+                        "icon": "outgoing_mail",
+                        "link": reverse_lazy("admin:monitoring_outboxmessage_changelist"),
+                    },
+                    {
+                        "title": "Scheduled work",
+                        "icon": "schedule",
+                        "link": reverse_lazy("admin:observability_scheduledjob_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "Experiments",
+                "separator": True,
+                "items": [
+                    {
+                        "title": "Experiments",
+                        "icon": "science",
+                        "link": reverse_lazy("admin:experiments_experiment_changelist"),
+                    },
+                    {
+                        "title": "Assignments",
+                        "icon": "alt_route",
+                        "link": reverse_lazy("admin:experiments_assignment_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "Facts",
+                "separator": True,
+                "items": [
+                    {
+                        "title": "Responses",
+                        "icon": "forum",
+                        "link": reverse_lazy("admin:feedback_response_changelist"),
+                    },
+                    {
+                        "title": "Quality records",
+                        "icon": "verified",
+                        "link": reverse_lazy("admin:feedback_qualityrecord_changelist"),
+                    },
+                    {
+                        "title": "Feedback",
+                        "icon": "thumbs_up_down",
+                        "link": reverse_lazy("admin:feedback_feedback_changelist"),
+                    },
+                    {
+                        "title": "Quality metrics",
+                        "icon": "straighten",
+                        "link": reverse_lazy("admin:feedback_qualitymetric_changelist"),
+                    },
+                    {
+                        "title": "Ledger",
+                        "icon": "menu_book",
+                        "link": reverse_lazy("admin:feedback_ledgerentry_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "Access",
+                "separator": True,
+                "items": [
+                    {
+                        "title": "API keys",
+                        "icon": "key",
+                        "link": reverse_lazy("admin:feedback_apikey_changelist"),
+                    },
+                    {"title": "People", "icon": "group", "link": reverse_lazy("admin:auth_user_changelist")},
+                ],
+            },
+        ],
+    },
+}
+
+LOGGING_CONFIG = None  # triageops.observability.logging configures it, the same in web, workers and commands
