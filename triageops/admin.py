@@ -15,7 +15,6 @@ writes the log entry with `self.log_change(request, row, message)`. Times in lis
 """
 
 import json
-from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -31,6 +30,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from triageops.wording import moment as moment
 
 
 class Tone(StrEnum):
@@ -55,18 +56,6 @@ def badge(word: str, tone: Tone = Tone.NEUTRAL) -> SafeString:
         tone.value,
         icon,
         word,
-    )
-
-
-def moment(at: datetime | None, missing: str = "never", *, exact: bool = False) -> SafeString:
-    """A time: UTC as it stands; the page's script makes it "3 min ago" (or, exact, the reader's own time), UTC on hover."""
-    if at is None:
-        return format_html('<span class="to-quiet">{}</span>', missing)
-    return format_html(
-        '<time datetime="{}" data-style="{}">{} UTC</time>',
-        at.isoformat(),
-        "exact" if exact else "ago",
-        at.astimezone(UTC).strftime("%Y-%m-%d %H:%M"),
     )
 
 

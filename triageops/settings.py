@@ -76,6 +76,7 @@ MIDDLEWARE = [
     "triageops.observability.metrics.BeforeMiddleware",
     "triageops.observability.requests.RequestContextMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "triageops.security.content_security_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -119,8 +120,7 @@ USE_TZ = True
 USE_I18N = False
 
 STATIC_URL = "/static/"
-STATICFILES_DIRS = [BASE_DIR / "triageops" / "static"]
-STATIC_ROOT = BASE_DIR / "static-collected"
+STATIC_ROOT = None  # files are served where their packages keep them; nothing to collect
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 
@@ -185,16 +185,35 @@ UNFOLD = {
     "SITE_TITLE": "TriageOps",
     "SITE_HEADER": "TriageOps",
     "SITE_SYMBOL": "monitor_heart",
-    "SITE_URL": "/api/docs",
+    "SITE_URL": None,
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("triageops/favicon.svg")}
+    ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "triageops.home.environment",
     "DASHBOARD_CALLBACK": "triageops.home.dashboard",
     "STYLES": [lambda request: static("triageops/triageops.css")],
     "SCRIPTS": [
-        lambda request: static("triageops/vendor/echarts.min.js"),
+        lambda request: static("triageops/page.js"),
         lambda request: static("triageops/charts.js"),
     ],
+    # Indigo for what can be clicked: no variant, and no state, has this hue.
+    "COLORS": {
+        "primary": {
+            "50": "#eef2ff",
+            "100": "#e0e7ff",
+            "200": "#c7d2fe",
+            "300": "#a5b4fc",
+            "400": "#818cf8",
+            "500": "#6366f1",
+            "600": "#4f46e5",
+            "700": "#4338ca",
+            "800": "#3730a3",
+            "900": "#312e81",
+            "950": "#1e1b4b",
+        },
+    },
     "SIDEBAR": {
         "show_search": False,
         "show_all_applications": False,
@@ -288,6 +307,7 @@ UNFOLD = {
                         "link": reverse_lazy("admin:feedback_apikey_changelist"),
                     },
                     {"title": "People", "icon": "group", "link": reverse_lazy("admin:auth_user_changelist")},
+                    {"title": "API documentation", "icon": "api", "link": reverse_lazy("docs")},
                 ],
             },
         ],

@@ -1,7 +1,11 @@
 """Numbers as people read them: significant digits, units, thousands separators."""
 
 import math
+from datetime import UTC, datetime
 from typing import Literal
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 Style = Literal["count", "number", "share", "seconds", "money"]
 """What a value is: a count, a plain number, a share in [0, 1], a duration in seconds, an amount in dollars."""
@@ -81,3 +85,15 @@ def interval(low: float | None, high: float | None, style: Style) -> str:
 def plural(n: int, one: str, many: str = "") -> str:
     """1 incident, 2 incidents."""
     return f"{count(n)} {one if n == 1 else many or one + 's'}"
+
+
+def moment(at: datetime | None, missing: str = "never", *, exact: bool = False) -> SafeString:
+    """A time: UTC as it stands; the page's script makes it "3 min ago" (or, exact, the reader's own time), UTC on hover."""
+    if at is None:
+        return format_html('<span class="to-quiet">{}</span>', missing)
+    return format_html(
+        '<time datetime="{}" data-style="{}">{} UTC</time>',
+        at.isoformat(),
+        "exact" if exact else "ago",
+        at.astimezone(UTC).strftime("%Y-%m-%d %H:%M"),
+    )

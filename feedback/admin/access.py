@@ -1,6 +1,6 @@
 """API keys: made, shown once, revoked."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
-from unfold.widgets import UnfoldAdminCheckboxSelectMultiple
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from feedback.models import ApiKey, Scope
 from triageops.admin import NoDeleteAdmin, Tone, badge, moment
@@ -23,7 +23,7 @@ from triageops.admin import NoDeleteAdmin, Tone, badge, moment
 class ApiKeyForm(forms.ModelForm[ApiKey]):
     scopes = forms.MultipleChoiceField(
         choices=Scope.choices,
-        widget=UnfoldAdminCheckboxSelectMultiple,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text="What the key may do. Give each client only what it needs.",
     )
 

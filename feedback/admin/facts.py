@@ -96,7 +96,9 @@ class FactAdmin(ReadOnlyAdmin):
 
 def _pairs(values: dict[str, Any]) -> SafeString:
     pairs = ((key, wording.number(value) if isinstance(value, float) else value) for key, value in values.items())
-    return format_html_join(" ", '<span class="to-pair"><span>{}</span> {}</span>', pairs) or SafeString(wording.MISSING)
+    return format_html_join(" ", '<span class="to-pair"><span>{}</span> {}</span>', pairs) or SafeString(
+        wording.MISSING
+    )
 
 
 @admin.register(Response)
@@ -145,7 +147,11 @@ class ResponseAdmin(FactAdmin):
     def quality_said(self, response: Response) -> SafeString:
         records = QualityRecord.objects.filter(response_id=response.response_id).order_by("id")[:_MOST_RELATED]
         rows = (
-            (reverse("admin:feedback_qualityrecord_change", args=[record.pk]), record.evaluator_name, _pairs(record.metrics))
+            (
+                reverse("admin:feedback_qualityrecord_change", args=[record.pk]),
+                record.evaluator_name,
+                _pairs(record.metrics),
+            )
             for record in records
         )
         return format_html_join("", '<p><a class="to-link" href="{}">{}</a> {}</p>', rows) or SafeString("none yet")
@@ -154,10 +160,17 @@ class ResponseAdmin(FactAdmin):
     def feedback_said(self, response: Response) -> SafeString:
         given = Feedback.objects.filter(response_id=response.response_id).order_by("id")[:_MOST_RELATED]
         rows = (
-            (reverse("admin:feedback_feedback_change", args=[one.pk]), one.feedback_type, one.source, moment(one.occurred_at))
+            (
+                reverse("admin:feedback_feedback_change", args=[one.pk]),
+                one.feedback_type,
+                one.source,
+                moment(one.occurred_at),
+            )
             for one in given
         )
-        return format_html_join("", '<p><a class="to-link" href="{}">{}</a> via {}, {}</p>', rows) or SafeString("none yet")
+        return format_html_join("", '<p><a class="to-link" href="{}">{}</a> via {}, {}</p>', rows) or SafeString(
+            "none yet"
+        )
 
 
 @admin.register(QualityRecord)

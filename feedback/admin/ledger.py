@@ -1,7 +1,5 @@
 """The ledger: what became of everything that each key sent."""
 
-from typing import ClassVar
-
 from django.contrib import admin
 from django.db.models import F, Min, QuerySet, Sum, Window
 from django.http import HttpRequest

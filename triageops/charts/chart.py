@@ -10,7 +10,7 @@ from triageops.wording import Style
 Tone = Literal["neutral", "good", "look", "harm"]
 Options = dict[str, Any]
 
-HUES = 5
+HUES = 4
 CONTROL_COLOUR = "var(--to-control)"
 
 

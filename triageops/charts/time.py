@@ -110,6 +110,16 @@ def lines(
     )
 
 
+def stamp(at: datetime) -> int:
+    """Milliseconds since 1970, as JavaScript counts."""
+    return round(at.timestamp() * 1000)
+
+
+def brief(value: float | None) -> float | None:
+    """Six significant digits: more than a plot can show, half the bytes."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
+
+
 def _line(one: Series, colour: str, slot: int | None, *, is_stacked: bool) -> Options:
     is_sparse = sum(point.value is not None for point in one.points) <= 40
     dash = "solid" if slot is None or is_stacked else _DASHES[slot // HUES % len(_DASHES)]
@@ -117,7 +127,9 @@ def _line(one: Series, colour: str, slot: int | None, *, is_stacked: bool) -> Op
         "type": "line",
         "id": f"line:{one.name}",
         "name": one.name,
-        "data": [[point.at.isoformat(), point.value, point.low, point.high, point.n] for point in one.points],
+        "data": [
+            [stamp(point.at), brief(point.value), brief(point.low), brief(point.high), point.n] for point in one.points
+        ],
         "itemStyle": {"color": colour},
         "lineStyle": {"color": colour, "width": 2, "type": dash},
         "symbol": _SYMBOLS[(slot or 0) % len(_SYMBOLS)] if slot is not None else "emptyCircle",
@@ -132,7 +144,7 @@ def _line(one: Series, colour: str, slot: int | None, *, is_stacked: bool) -> Op
 
 def _bands(one: Series, colour: str) -> list[Options]:
     data = [
-        [point.at.isoformat(), point.low, point.high]
+        [stamp(point.at), brief(point.low), brief(point.high)]
         for point in one.points
         if point.low is not None and point.high is not None
     ]
@@ -161,7 +173,7 @@ def _tone(tone: Tone) -> str:
 def _annotations(marks: Sequence[Mark], spans: Sequence[Span], levels: Sequence[Level]) -> Options:
     upright = [
         {
-            "xAxis": mark.at.isoformat(),
+            "xAxis": stamp(mark.at),
             "name": mark.label,
             "lineStyle": {"color": _tone(mark.tone), "type": "solid"},
             "label": {"formatter": mark.label, "color": _tone(mark.tone)},
@@ -179,8 +191,8 @@ def _annotations(marks: Sequence[Mark], spans: Sequence[Span], levels: Sequence[
     ]
     shaded = [
         [
-            {"xAxis": span.start.isoformat(), "name": span.label, "itemStyle": {"color": _tone(span.tone)}},
-            {"xAxis": span.end.isoformat()},
+            {"xAxis": stamp(span.start), "name": span.label, "itemStyle": {"color": _tone(span.tone)}},
+            {"xAxis": stamp(span.end)},
         ]
         for span in spans
     ]

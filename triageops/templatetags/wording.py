@@ -6,7 +6,6 @@ from django import template
 from django.utils.safestring import SafeString
 
 from triageops import wording
-from triageops.admin import moment as moment_element
 
 register = template.Library()
 
@@ -20,10 +19,10 @@ register.filter("money", wording.money)
 @register.filter
 def moment(at: datetime | None, missing: str = "never") -> SafeString:
     """A time that the page's script turns into "3 min ago" in the reader's own zone."""
-    return moment_element(at, missing)
+    return wording.moment(at, missing)
 
 
 @register.filter
 def cell(value: object) -> object:
     """A table's cell: times as times, everything else as it is."""
-    return moment_element(value, exact=True) if isinstance(value, datetime) else value
+    return wording.moment(value, exact=True) if isinstance(value, datetime) else value

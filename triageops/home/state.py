@@ -1,0 +1,118 @@
+"""Words and lists of the home page: what is wrong, what runs, what wants to be looked at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+from django.urls import reverse
+
+from experiments.models import Experiment, Variant
+from feedback.models import MetricKind, QualityMetric
+from monitoring.models import Incident
+from triageops import charts, wording
+from triageops.admin import Tone
+from triageops.observability.admin import TONES
+from triageops.observability.models import JobState, ScheduledJob
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """The page's answer. `since` is shown in the reader's time, after the text."""
+
+    text: str
+    tone: Tone
+    since: datetime | None = None
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class Hint:
+    text: str
+    address: str
+    link: str
+
+
+@dataclass(frozen=True)
+class JobLine:
+    job: ScheduledJob
+    state: JobState
+
+    @property
+    def tone(self) -> Tone:
+        return TONES[self.state]
+
+    @property
+    def word(self) -> str:
+        return self.state.label.lower()
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One variant in the bar of shares; x and width in percent."""
+
+    key: str
+    colour: str
+    share: str
+    x: float
+    width: float
+    is_control: bool
+
+
+@dataclass(frozen=True)
+class Running:
+    experiment: Experiment
+    day: int
+    arms: Sequence[Arm]
+
+
+def sentence(incidents: Sequence[Incident], jobs: Sequence[JobLine]) -> Sentence:
+    """What a manager can read aloud. Incidents first; then work that does not run, which hides incidents."""
+    if incidents:
+        latest = incidents[0]
+        head = f"{wording.plural(len(incidents), 'open incident')}: "
+        head += "" if len(incidents) == 1 else "the latest is "
+        address = reverse("admin:monitoring_incident_change", args=[latest.pk])
+        return Sentence(head + latest.title, Tone.HARM, latest.opened_at, address)
+    address = reverse("admin:observability_scheduledjob_changelist")
+    if not jobs or all(line.state == JobState.NEVER_RAN for line in jobs):
+        return Sentence("No scheduled work has run yet, so nothing is being watched.", Tone.LOOK, None, address)
+    bad = [line for line in jobs if line.state != JobState.ON_TIME]
+    if bad:
+        names = ", ".join(f"{line.job.name} ({line.word})" for line in bad[:3])
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""  # noqa: PLR2004
+        return Sentence(
+            f"No open incidents, but not all scheduled work is well: {names}{more}.", Tone.LOOK, None, address
+        )
+    return Sentence("No open incidents. All scheduled work on time.", Tone.NEUTRAL)
+
+
+def hints(metrics: Sequence[QualityMetric], unmatched_count: int) -> list[Hint]:
+    found = []
+    discovered = [metric for metric in metrics if metric.kind == MetricKind.DISCOVERED]
+    if discovered:
+        address = reverse("admin:feedback_qualitymetric_changelist") + "?kind__exact=discovered"
+        text = f"{wording.plural(len(discovered), 'metric name was', 'metric names were')} seen for the first time."
+        found.append(Hint(text, address, "Classify"))
+    if unmatched_count > 0:
+        address = reverse("admin:feedback_feedback_changelist")
+        text = f"{wording.plural(unmatched_count, 'piece', 'pieces')} of feedback waits for a response not seen yet."
+        found.append(Hint(text, address, "Show feedback"))
+    return found
+
+
+def running(variants: Sequence[Variant], now: datetime) -> list[Running]:
+    """Running experiments with their arms; `variants` come with their experiment, ordered by it."""
+    found = []
+    for experiment, group in groupby(variants, lambda variant: variant.experiment):
+        arms = list(group)
+        control = next((arm.key for arm in arms if arm.is_control), "")
+        colours = charts.hues([arm.key for arm in arms], control)
+        shown, x = [], 0.0
+        for arm in arms:
+            width = arm.weight_bp / 100
+            shown.append(Arm(arm.key, colours[arm.key], arm.weight_in_percent, x, width, arm.is_control))
+            x += width
+        day = (now - experiment.started_at).days + 1 if experiment.started_at else 1
+        found.append(Running(experiment, day, shown))
+    return found
