@@ -21,7 +21,8 @@ KEY_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z"
 CONFIG_MAX_BYTES = 65_536
 
 _valid_key = RegexValidator(
-    KEY_PATTERN, "Use letters, digits, “.”, “_” and “-”, beginning with a letter or digit; at most 128 characters."
+    KEY_PATTERN,
+    "Use letters, digits, “.”, “_” and “-”, beginning with a letter or digit; at most 128 characters.",
 )
 _basis_points = (MinValueValidator(0), MaxValueValidator(BASIS_POINTS))
 
@@ -43,7 +44,9 @@ def validate_config(config: object) -> None:
         text = json.dumps(config, allow_nan=False, ensure_ascii=False)
         size = len(text.encode())
     except (ValueError, UnicodeEncodeError, RecursionError):
-        raise ValidationError("The config holds NaN, an infinity, half a character or too deep a nesting.") from None
+        raise ValidationError(
+            "The config holds NaN, an infinity, half a character or too deep a nesting."
+        ) from None
     # Escaped backslashes go first: the six letters of an escape are no NUL when they are text.
     if "\\u0000" in text.replace("\\\\", ""):
         raise ValidationError("The config holds a NUL character; remove it.")
@@ -126,7 +129,13 @@ class Experiment(models.Model):
             models.CheckConstraint(
                 condition=Q(state=State.DRAFT, started_at=None, stopped_at=None)
                 | Q(state=State.RUNNING, started_at__isnull=False, stopped_at=None)
-                | Q(state=State.STOPPED, started_at__isnull=False, stopped_at__gte=F("started_at")),
+                # A comparison with NULL is neither true nor false, and a check lets that pass.
+                | Q(
+                    state=State.STOPPED,
+                    started_at__isnull=False,
+                    stopped_at__isnull=False,
+                    stopped_at__gte=F("started_at"),
+                ),
                 name="experiment_times_fit_state",
             ),
         ]
@@ -146,7 +155,9 @@ class Experiment(models.Model):
 class Variant(models.Model):
     """One arm of an experiment: the config that its units get; frozen when the experiment starts."""
 
-    experiment = models.ForeignKey(Experiment, on_delete=models.CASCADE, related_name="variants", db_index=False)
+    experiment = models.ForeignKey(
+        Experiment, on_delete=models.CASCADE, related_name="variants", db_index=False
+    )
     key = models.CharField(max_length=128, validators=[_valid_key], help_text="E.g. “gpt-4”.")
     # The order decides which buckets an arm has, so it is a total one.
     position = models.PositiveSmallIntegerField(default=0, editable=False)
@@ -162,7 +173,9 @@ class Variant(models.Model):
         ordering = ("experiment_id", "position")
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["experiment", "key"], name="variant_key_once_per_experiment"),
-            models.UniqueConstraint(fields=["experiment", "position"], name="variant_position_once_per_experiment"),
+            models.UniqueConstraint(
+                fields=["experiment", "position"], name="variant_position_once_per_experiment"
+            ),
             models.UniqueConstraint(
                 fields=["experiment"], condition=Q(is_control=True), name="variant_one_control_per_experiment"
             ),
@@ -174,7 +187,8 @@ class Variant(models.Model):
             ),
             models.CheckConstraint(
                 condition=Exact(
-                    Func(F("config"), function="jsonb_typeof", output_field=models.TextField()), Value("object")
+                    Func(F("config"), function="jsonb_typeof", output_field=models.TextField()),
+                    Value("object"),
                 ),
                 name="variant_config_is_object",
             ),
@@ -195,8 +209,12 @@ class Assignment(models.Model):
     experiment = models.ForeignKey(
         Experiment, on_delete=models.PROTECT, related_name="assignments", db_constraint=False, db_index=False
     )
-    unit = models.CharField(max_length=UNIT_MAX, help_text="Pseudonymous id of the user, conversation, case …")
-    variant = models.ForeignKey(Variant, on_delete=models.PROTECT, related_name="assignments", db_constraint=False)
+    unit = models.CharField(
+        max_length=UNIT_MAX, help_text="Pseudonymous id of the user, conversation, case …"
+    )
+    variant = models.ForeignKey(
+        Variant, on_delete=models.PROTECT, related_name="assignments", db_constraint=False
+    )
     bucket = models.FloatField(help_text="The unit's number in [0, 1).")
     assigned_at = models.DateTimeField()
 
@@ -206,7 +224,9 @@ class Assignment(models.Model):
             # Unit first: the same index finds one unit's variant, and all experiments of one unit.
             models.UniqueConstraint(fields=["unit", "experiment"], name="assignment_once_per_unit"),
             models.CheckConstraint(condition=~Q(unit=""), name="assignment_unit_is_not_empty"),
-            models.CheckConstraint(condition=Q(bucket__gte=0, bucket__lt=1), name="assignment_bucket_in_range"),
+            models.CheckConstraint(
+                condition=Q(bucket__gte=0, bucket__lt=1), name="assignment_bucket_in_range"
+            ),
         ]
 
     def __str__(self) -> str:

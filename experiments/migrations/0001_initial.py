@@ -8,13 +8,13 @@ import experiments.models
 
 KEY_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z"
 VALID_KEY = RegexValidator(
-    KEY_PATTERN, "Use letters, digits, “.”, “_” and “-”, beginning with a letter or digit; at most 128 characters."
+    KEY_PATTERN,
+    "Use letters, digits, “.”, “_” and “-”, beginning with a letter or digit; at most 128 characters.",
 )
 BASIS_POINTS = [MinValueValidator(0), MaxValueValidator(10_000)]
 
 
-def identity() -> tuple[str, models.BigAutoField]:
-    return ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"))
+IDENTITY = ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"))
 
 
 class Migration(migrations.Migration):
@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Experiment",
             fields=[
-                identity(),
+                IDENTITY,
                 (
                     "key",
                     models.CharField(
@@ -61,7 +61,10 @@ class Migration(migrations.Migration):
                         max_length=16,
                     ),
                 ),
-                ("salt", models.CharField(default=experiments.models.new_salt, editable=False, max_length=32)),
+                (
+                    "salt",
+                    models.CharField(default=experiments.models.new_salt, editable=False, max_length=32),
+                ),
                 (
                     "coverage_bp",
                     models.IntegerField(
@@ -87,7 +90,9 @@ class Migration(migrations.Migration):
                 ("stopped_at", models.DateTimeField(editable=False, null=True)),
                 (
                     "version",
-                    models.IntegerField(default=1, editable=False, help_text="Grows by one with every change."),
+                    models.IntegerField(
+                        default=1, editable=False, help_text="Grows by one with every change."
+                    ),
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 (
@@ -116,7 +121,10 @@ class Migration(migrations.Migration):
                         condition=models.Q(state="draft", started_at=None, stopped_at=None)
                         | models.Q(state="running", started_at__isnull=False, stopped_at=None)
                         | models.Q(
-                            state="stopped", started_at__isnull=False, stopped_at__gte=models.F("started_at")
+                            state="stopped",
+                            started_at__isnull=False,
+                            stopped_at__isnull=False,
+                            stopped_at__gte=models.F("started_at"),
                         ),
                         name="experiment_times_fit_state",
                     ),
@@ -126,7 +134,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ExperimentEvent",
             fields=[
-                identity(),
+                IDENTITY,
                 ("at", models.DateTimeField()),
                 ("action", models.CharField(max_length=32)),
                 ("reason", models.TextField(blank=True)),
@@ -156,7 +164,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Variant",
             fields=[
-                identity(),
+                IDENTITY,
                 ("key", models.CharField(help_text="E.g. “gpt-4”.", max_length=128, validators=[VALID_KEY])),
                 ("position", models.PositiveSmallIntegerField(default=0, editable=False)),
                 (
@@ -190,7 +198,9 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ("experiment_id", "position"),
                 "constraints": [
-                    models.UniqueConstraint(fields=["experiment", "key"], name="variant_key_once_per_experiment"),
+                    models.UniqueConstraint(
+                        fields=["experiment", "key"], name="variant_key_once_per_experiment"
+                    ),
                     models.UniqueConstraint(
                         fields=["experiment", "position"], name="variant_position_once_per_experiment"
                     ),
@@ -204,7 +214,8 @@ class Migration(migrations.Migration):
                         condition=models.Q(("key__regex", KEY_PATTERN)), name="variant_key_is_valid"
                     ),
                     models.CheckConstraint(
-                        condition=models.Q(("weight_bp__range", (0, 10_000))), name="variant_weight_in_basis_points"
+                        condition=models.Q(("weight_bp__range", (0, 10_000))),
+                        name="variant_weight_in_basis_points",
                     ),
                     models.CheckConstraint(
                         condition=django.db.models.lookups.Exact(
@@ -221,10 +232,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Assignment",
             fields=[
-                identity(),
+                IDENTITY,
                 (
                     "unit",
-                    models.CharField(help_text="Pseudonymous id of the user, conversation, case …", max_length=128),
+                    models.CharField(
+                        help_text="Pseudonymous id of the user, conversation, case …", max_length=128
+                    ),
                 ),
                 ("bucket", models.FloatField(help_text="The unit's number in [0, 1).")),
                 ("assigned_at", models.DateTimeField()),

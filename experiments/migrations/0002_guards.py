@@ -106,6 +106,7 @@ class Migration(migrations.Migration):
             """,
         ),
         migrations.RunSQL(
-            ASSIGNMENT_KEY, "ALTER TABLE experiments_assignment DROP CONSTRAINT assignment_variant_of_its_experiment"
+            ASSIGNMENT_KEY,
+            "ALTER TABLE experiments_assignment DROP CONSTRAINT assignment_variant_of_its_experiment",
         ),
     ]
