@@ -7,6 +7,7 @@ import signal
 import tempfile
 from pathlib import Path
 
+import django
 import pytest
 
 from triageops import embedded
@@ -35,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in ("PROMETHEUS_MULTIPROC_DIR", "ENVIRONMENT", "LOG_LEVEL"):
         os.environ.pop(name, None)
     _start_servers(folder)
+    django.setup()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

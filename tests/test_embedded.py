@@ -175,8 +175,9 @@ def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
     with embedded.run(server):
         pass
     (folder / "appendonly.aof").write_bytes(b"*no redis protocol\r\n")
-    with pytest.raises(embedded.ServerFailed, match=r"redis ended.*Bad file format"), embedded.run(
-        server, log=folder / "log"
+    with (
+        pytest.raises(embedded.ServerFailed, match=r"redis ended.*Bad file format"),
+        embedded.run(server, log=folder / "log"),
     ):
         pass
 

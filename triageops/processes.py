@@ -96,7 +96,13 @@ def words_to_become(account: pwd.struct_passwd, needs: tuple[Path, ...]) -> list
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise NoAccount("`setpriv` (util-linux) is missing")
-    words = [setpriv, f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups", "--pdeathsig=INT"]
+    words = [
+        setpriv,
+        f"--reuid={account.pw_uid}",
+        f"--regid={account.pw_gid}",
+        "--clear-groups",
+        "--pdeathsig=INT",
+    ]
     if not all(_is_open_to_all(place) for place in needs):
         # A clone below a folder such as /root: the one process may pass, instead of opening it for everyone.
         words += ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]

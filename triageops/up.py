@@ -19,6 +19,8 @@ from triageops import embedded, local, processes
 from triageops.supervisor import EndedEarly, Output, Program, Supervisor
 
 READY_SECONDS = 90.0
+# In a container we are root, and Celery would warn about it at each start.
+QUIET_ROOT = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges"}
 DEMO = {
     "TRIAGEOPS_DEMO": "1",
     "TRIAGEOPS_BUCKET_SECONDS": "60",
@@ -84,7 +86,9 @@ class Address:
 
     def require_free(self) -> None:
         try:
-            family, kind, protocol, _, place = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
+            family, kind, protocol, _, place = socket.getaddrinfo(
+                self.host, self.port, type=socket.SOCK_STREAM
+            )[0]
             with socket.socket(family, kind, protocol) as probe:
                 # As the web server does: connections of an earlier run that are still closing are no obstacle.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -109,24 +113,42 @@ class Address:
         return None if response.status == 200 else f"{response.status} {said[:300]}"
 
 
-def programs(environment: Mapping[str, str], address: Address, schedule: str) -> Iterator[Program]:
+def programs(environment: dict[str, str], address: Address, schedule: str) -> Iterator[Program]:
     """What runs beside the servers."""
     level = (environment.get("LOG_LEVEL") or "INFO").lower()
     granian = [sys.executable, "-m", "granian", "--interface", "wsgi", "triageops.wsgi:application"]
     granian += ["--host", address.host, "--port", str(address.port), "--no-ws", "--no-access-log"]
     granian += ["--workers", environment.get("WEB_WORKERS") or "2"]
     granian += ["--blocking-threads", environment.get("WEB_THREADS") or "8"]
-    granian += ["--respawn-failed-workers", "--respawn-interval", "1", "--workers-kill-timeout", "10"]
-    yield Program("web", [*granian, "--log-level", "warning"], environment)
-    celery = [sys.executable, "-m", "celery", "--app", "triageops", "--quiet"]
-    worker = [*celery, "worker", "--loglevel", level, "--queues", "default,rollups,checks,delivery"]
-    worker += ["--concurrency", environment.get("WORKER_CONCURRENCY") or "2", "--without-gossip", "--without-mingle"]
-    yield Program("worker", worker, environment)
-    yield Program("beat", [*celery, "beat", "--loglevel", level, "--schedule", schedule], environment)
+    granian += ["--respawn-failed-workers", "--respawn-interval", "1"]
+    # Its warnings are about more threads than cores, which is meant: they wait for the database.
+    yield Program("web", [*granian, "--log-level", "error"], environment)
+    celery = [sys.executable, "-m", "celery", "--quiet", "--app"]
+    worker = [
+        *celery,
+        "triageops",
+        "worker",
+        "--loglevel",
+        level,
+        "--queues",
+        "default,rollups,checks,delivery",
+    ]
+    worker += [
+        "--concurrency",
+        environment.get("WORKER_CONCURRENCY") or "2",
+        "--without-gossip",
+        "--without-mingle",
+    ]
+    yield Program("worker", worker, environment | QUIET_ROOT)
+    yield Program(
+        "beat", [*celery, "triageops.beat", "beat", "--loglevel", level, "--schedule", schedule], environment
+    )
 
 
 def demo(environment: Mapping[str, str]) -> Program:
-    return Program("demo", [sys.executable, "-m", "demo"], environment, stage=2, is_direct=True, may_finish=True)
+    return Program(
+        "demo", [sys.executable, "-m", "demo"], environment, stage=2, is_direct=True, may_finish=True
+    )
 
 
 def environment_of(installation: local.Installation, address: Address, *, is_demo: bool) -> dict[str, str]:
@@ -136,7 +158,9 @@ def environment_of(installation: local.Installation, address: Address, *, is_dem
     metrics.mkdir()
     made = {"TRIAGEOPS_BASE_URL": address.url, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
     if address.reachable_host == address.host:
-        made["TRIAGEOPS_ALLOWED_HOSTS"] = ",".join(dict.fromkeys(["localhost", "127.0.0.1", "[::1]", address.host]))
+        made["TRIAGEOPS_ALLOWED_HOSTS"] = ",".join(
+            dict.fromkeys(["localhost", "127.0.0.1", "[::1]", address.host])
+        )
     if is_demo:
         made |= DEMO | {"TRIAGEOPS_API_KEY": f"tri_{installation.secret('demo-api-key')}"}
     return made | installation.environment()
@@ -158,7 +182,9 @@ def bootstrap(environment: Mapping[str, str]) -> str:
     return done.stdout
 
 
-def start(supervisor: Supervisor, installation: local.Installation, address: Address, environment: dict[str, str]) -> str:
+def start(
+    supervisor: Supervisor, installation: local.Installation, address: Address, environment: dict[str, str]
+) -> str:
     """Start everything and return when /ready is green; gives the words of bootstrap."""
     for server in installation.servers:
         supervisor.start(
@@ -184,7 +210,9 @@ def start(supervisor: Supervisor, installation: local.Installation, address: Add
     while (trouble := address.trouble(host_header)) is not None:
         supervisor.require_all()
         if time.monotonic() > deadline:
-            raise CannotStart(f"{address.url}/ready did not turn green within {READY_SECONDS:.0f} s: {trouble}")
+            raise CannotStart(
+                f"{address.url}/ready did not turn green within {READY_SECONDS:.0f} s: {trouble}"
+            )
         time.sleep(0.1)
     return said
 
