@@ -31,7 +31,18 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from triageops.wording import moment as moment
+from triageops.wording import moment
+
+__all__ = [
+    "EstimatedPaginator",
+    "NoDeleteAdmin",
+    "NoDeletePermission",
+    "ReadOnlyAdmin",
+    "ReadOnlyPermission",
+    "Tone",
+    "badge",
+    "moment",
+]
 
 
 class Tone(StrEnum):

@@ -148,6 +148,8 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if IS_HTTPS else N
 SECURE_HSTS_SECONDS = 31_536_000 if IS_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_SSL_REDIRECT = IS_HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^health$", r"^ready$", r"^metrics$"]
+# The login page of the theme does not say where to go next.
+LOGIN_REDIRECT_URL = "admin:index"
 X_FRAME_OPTIONS = "DENY"
 CORS_URLS_REGEX = r"^/api/v1/feedback(/|$)"
 CORS_ALLOW_METHODS = ["POST", "DELETE", "OPTIONS"]
@@ -191,8 +193,8 @@ UNFOLD = {
     ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
-    "ENVIRONMENT": "triageops.home.environment",
-    "DASHBOARD_CALLBACK": "triageops.home.dashboard",
+    "ENVIRONMENT": "triageops.home.views.environment",
+    "DASHBOARD_CALLBACK": "triageops.home.views.dashboard",
     "STYLES": [lambda request: static("triageops/triageops.css")],
     "SCRIPTS": [
         lambda request: static("triageops/page.js"),
@@ -226,7 +228,7 @@ UNFOLD = {
                         "title": "Incidents",
                         "icon": "notification_important",
                         "link": reverse_lazy("admin:monitoring_incident_changelist"),
-                        "badge": "triageops.home.open_incidents_badge",
+                        "badge": "triageops.home.views.open_incidents_badge",
                     },
                     {
                         "title": "Monitors",

@@ -1,4 +1,4 @@
-"""Numbers as people read them: significant digits, units, thousands separators."""
+"""Numbers and times as people read them: significant digits, units, thousands separators, "3 min ago"."""
 
 import math
 from datetime import UTC, datetime
@@ -58,7 +58,9 @@ def seconds(value: float | None) -> str:
     for size, name, rest_size, rest_name in ((1440, "d", 60, "h"), (60, "h", 1, "min")):
         if minutes >= size:
             rest = minutes % size // rest_size
-            return f"{minutes // size}{NARROW_SPACE}{name}" + (f" {rest}{NARROW_SPACE}{rest_name}" if rest else "")
+            return f"{minutes // size}{NARROW_SPACE}{name}" + (
+                f" {rest}{NARROW_SPACE}{rest_name}" if rest else ""
+            )
     return f"{minutes}{NARROW_SPACE}min"
 
 
@@ -79,6 +81,8 @@ def interval(low: float | None, high: float | None, style: Style) -> str:
     """Two ends of an interval; empty when there is none."""
     if low is None or high is None:
         return ""
+    if style == "share":
+        return f"{number(100 * low)} to {share(high)}"
     return f"{styled(low, style)} to {styled(high, style)}"
 
 
@@ -95,5 +99,16 @@ def moment(at: datetime | None, missing: str = "never", *, exact: bool = False) 
         '<time datetime="{}" data-style="{}">{} UTC</time>',
         at.isoformat(),
         "exact" if exact else "ago",
-        at.astimezone(UTC).strftime("%Y-%m-%d %H:%M"),
+        _utc(at),
     )
+
+
+def due(at: datetime | None, missing: str = "unknown") -> SafeString:
+    """A time to come, as "in 3 min"; once it has passed, the page's script says "due now"."""
+    if at is None:
+        return format_html('<span class="to-quiet">{}</span>', missing)
+    return format_html('<time datetime="{}" data-style="due">{} UTC</time>', at.isoformat(), _utc(at))
+
+
+def _utc(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M")

@@ -59,9 +59,13 @@ class ApiKeyAdmin(NoDeleteAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         # A revoked key stays as it was: its row explains what it once sent.
-        return super().has_change_permission(request, obj) and not (isinstance(obj, ApiKey) and obj.revoked_at)
+        return super().has_change_permission(request, obj) and not (
+            isinstance(obj, ApiKey) and obj.revoked_at
+        )
 
-    def save_model(self, request: HttpRequest, obj: ApiKey, form: forms.ModelForm[ApiKey], change: bool) -> None:
+    def save_model(
+        self, request: HttpRequest, obj: ApiKey, form: forms.ModelForm[ApiKey], change: bool  # noqa: FBT001 (as Django calls it)
+    ) -> None:
         if not change:
             secret = ApiKey.new_secret()
             obj.take_secret(secret)
@@ -69,7 +73,9 @@ class ApiKeyAdmin(NoDeleteAdmin):
             request.new_api_key = secret  # type: ignore[attr-defined]
         super().save_model(request, obj, form, change)
 
-    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
+    def response_add(
+        self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
+    ) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request),
             "title": f"API key for {obj.name}",

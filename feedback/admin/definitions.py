@@ -47,7 +47,9 @@ class QualityMetricAdmin(NoDeleteAdmin):
     search_fields = ("key",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[QualityMetric]:
-        first = Case(When(kind=MetricKind.DISCOVERED, then=Value(0)), default=Value(1), output_field=IntegerField())
+        first = Case(
+            When(kind=MetricKind.DISCOVERED, then=Value(0)), default=Value(1), output_field=IntegerField()
+        )
         return super().get_queryset(request).annotate(turn=first).order_by("turn", "key")
 
     def get_readonly_fields(self, request: HttpRequest, obj: QualityMetric | None = None) -> tuple[str, ...]:

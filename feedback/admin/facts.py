@@ -91,11 +91,15 @@ class FactAdmin(ReadOnlyAdmin):
     @admin.display(description="response")
     def response_link(self, fact: Any) -> SafeString:
         address = reverse("admin:feedback_response_changelist")
-        return format_html('<a class="to-link" href="{}?q={}">{}</a>', address, fact.response_id, fact.response_id)
+        return format_html(
+            '<a class="to-link" href="{}?q={}">{}</a>', address, fact.response_id, fact.response_id
+        )
 
 
 def _pairs(values: dict[str, Any]) -> SafeString:
-    pairs = ((key, wording.number(value) if isinstance(value, float) else value) for key, value in values.items())
+    pairs = (
+        (key, wording.number(value) if isinstance(value, float) else value) for key, value in values.items()
+    )
     return format_html_join(" ", '<span class="to-pair"><span>{}</span> {}</span>', pairs) or SafeString(
         wording.MISSING
     )
@@ -112,12 +116,22 @@ class ResponseAdmin(FactAdmin):
         "quality_said", "feedback_said",
     )  # fmt: skip
 
-    def get_fieldsets(self, request: HttpRequest, obj: Response | None = None) -> list[tuple[str | None, Any]]:
-        content = [name for name in ("prompt", "answer") if obj is not None and getattr(obj, name) is not None]
+    def get_fieldsets(
+        self, request: HttpRequest, obj: Response | None = None
+    ) -> list[tuple[str | None, Any]]:
+        content = [
+            name for name in ("prompt", "answer") if obj is not None and getattr(obj, name) is not None
+        ]
         shown = [
             (None, {"fields": ("response_id", "request_id", "occurred", "received", "sender")}),
-            ("Who answered", {"fields": ("endpoint", "model", "provider", "experiment", "variant", "unit", "slices")}),
-            ("How it went", {"fields": ("outcome", "finish_reason", "latency", "tokens", "price", "cache_hit")}),
+            (
+                "Who answered",
+                {"fields": ("endpoint", "model", "provider", "experiment", "variant", "unit", "slices")},
+            ),
+            (
+                "How it went",
+                {"fields": ("outcome", "finish_reason", "latency", "tokens", "price", "cache_hit")},
+            ),
             ("What was said of it", {"fields": ("measured", "quality_said", "feedback_said")}),
         ]
         return [*shown, ("Content", {"fields": content})] if content else shown
@@ -145,7 +159,9 @@ class ResponseAdmin(FactAdmin):
 
     @admin.display(description="quality records")
     def quality_said(self, response: Response) -> SafeString:
-        records = QualityRecord.objects.filter(response_id=response.response_id).order_by("id")[:_MOST_RELATED]
+        records = QualityRecord.objects.filter(response_id=response.response_id).order_by("id")[
+            :_MOST_RELATED
+        ]
         rows = (
             (
                 reverse("admin:feedback_qualityrecord_change", args=[record.pk]),
@@ -154,7 +170,9 @@ class ResponseAdmin(FactAdmin):
             )
             for record in records
         )
-        return format_html_join("", '<p><a class="to-link" href="{}">{}</a> {}</p>', rows) or SafeString("none yet")
+        return format_html_join("", '<p><a class="to-link" href="{}">{}</a> {}</p>', rows) or SafeString(
+            "none yet"
+        )
 
     @admin.display(description="feedback")
     def feedback_said(self, response: Response) -> SafeString:
@@ -168,9 +186,9 @@ class ResponseAdmin(FactAdmin):
             )
             for one in given
         )
-        return format_html_join("", '<p><a class="to-link" href="{}">{}</a> via {}, {}</p>', rows) or SafeString(
-            "none yet"
-        )
+        return format_html_join(
+            "", '<p><a class="to-link" href="{}">{}</a> via {}, {}</p>', rows
+        ) or SafeString("none yet")
 
 
 @admin.register(QualityRecord)

@@ -29,7 +29,9 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
         lines = [F("api_key"), F("day"), F("kind")]
         sums = {f"{name}_sum": Window(Sum(f"{name}_count"), partition_by=lines) for name in _COUNTS}
         first = Window(Min("shard"), partition_by=lines)
-        return super().get_queryset(request).annotate(first_shard=first, **sums).filter(shard=F("first_shard"))
+        return (
+            super().get_queryset(request).annotate(first_shard=first, **sums).filter(shard=F("first_shard"))
+        )
 
     def has_view_permission(self, request: HttpRequest, obj: LedgerEntry | None = None) -> bool:
         return super().has_view_permission(request, obj)

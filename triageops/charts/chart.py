@@ -76,7 +76,7 @@ def frame(legend: Sequence[str] = ()) -> Options:
     return {
         "aria": {"enabled": True},
         "animation": False,
-        "grid": {"left": 8, "right": 16, "top": 36, "bottom": 8, "containLabel": True},
+        "grid": {"left": 8, "right": 24, "top": 36, "bottom": 8, "containLabel": True},
         "legend": {"data": list(legend), "show": bool(legend)},
         "tooltip": {"trigger": "axis"},
     }

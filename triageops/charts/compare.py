@@ -37,7 +37,8 @@ def intervals(
     sides = {True: ("← worse", "better →"), False: ("← better", "worse →"), None: ("", "")}[is_higher_better]
     colours = hues([row.label for row in shown])
     whiskers = [
-        {"value": [row.low, row.high, at], "itemStyle": {"color": colours[row.label]}} for at, row in enumerate(shown)
+        {"value": [row.low, row.high, at], "itemStyle": {"color": colours[row.label]}}
+        for at, row in enumerate(shown)
     ]
     dots = [
         {"value": [row.value, at, row.low, row.high], "itemStyle": {"color": colours[row.label]}}
@@ -57,7 +58,14 @@ def intervals(
                 "silent": True,
             },
             {"type": "scatter", "id": "estimates", "data": dots, "symbolSize": 11, "encode": {"x": 0, "y": 1}}
-            | {"markLine": {"symbol": "none", "silent": True, "label": {"show": False}, "data": [{"xAxis": 0}]}},
+            | {
+                "markLine": {
+                    "symbol": "none",
+                    "silent": True,
+                    "label": {"show": False},
+                    "data": [{"xAxis": 0}],
+                }
+            },
         ],
     }
     cells = tuple((row.label, styled(row.value, style), interval(row.low, row.high, style)) for row in rows)
@@ -102,5 +110,12 @@ def bars(
         (label, *(styled(values[at], style) for values in groups.values())) for at, label in enumerate(labels)
     )
     return Chart(
-        key=key, title=title, options=options, columns=("", *groups), rows=cells, style=style, unit=unit, **others
+        key=key,
+        title=title,
+        options=options,
+        columns=("", *groups),
+        rows=cells,
+        style=style,
+        unit=unit,
+        **others,
     )

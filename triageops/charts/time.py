@@ -82,9 +82,10 @@ def lines(
     colours = hues((one.name for one in series), control)
     slots = slots_of((one.name for one in series), control)
     for one in series:
+        # The line first: the legend shows the look of the first that bears a name.
+        drawn.append(_line(one, colours[one.name], slots[one.name], is_stacked=is_stacked))
         if not is_stacked:
             drawn += _bands(one, colours[one.name])
-        drawn.append(_line(one, colours[one.name], slots[one.name], is_stacked=is_stacked))
     drawn.append(_annotations(marks, spans, levels))
     options = frame(legend=[one.name for one in series]) | {
         "xAxis": {"type": "time"},
@@ -128,7 +129,8 @@ def _line(one: Series, colour: str, slot: int | None, *, is_stacked: bool) -> Op
         "id": f"line:{one.name}",
         "name": one.name,
         "data": [
-            [stamp(point.at), brief(point.value), brief(point.low), brief(point.high), point.n] for point in one.points
+            [stamp(point.at), brief(point.value), brief(point.low), brief(point.high), point.n]
+            for point in one.points
         ],
         "itemStyle": {"color": colour},
         "lineStyle": {"color": colour, "width": 2, "type": dash},
@@ -157,7 +159,7 @@ def _bands(one: Series, colour: str) -> list[Options]:
         "renderItem": "band",
         "data": data,
         "encode": {"x": 0, "y": [1, 2]},
-        "itemStyle": {"color": colour, "opacity": 0.16},
+        "itemStyle": {"color": colour},
         "silent": True,
         "clip": True,
         "tooltip": {"show": False},
@@ -202,18 +204,27 @@ def _annotations(marks: Sequence[Mark], spans: Sequence[Span], levels: Sequence[
         "data": [],
         "silent": True,
         "markLine": {"symbol": "none", "animation": False, "data": upright + flat},
-        "markArea": {"silent": True, "itemStyle": {"opacity": 0.08}, "label": {"show": False}, "data": shaded},
+        "markArea": {
+            "silent": True,
+            "itemStyle": {"opacity": 0.08},
+            "label": {"show": False},
+            "data": shaded,
+        },
     }
 
 
-def time_table(series: Sequence[Series], style: Style) -> tuple[tuple[str, ...], tuple[tuple[object, ...], ...]]:
+def time_table(
+    series: Sequence[Series], style: Style
+) -> tuple[tuple[str, ...], tuple[tuple[object, ...], ...]]:
     """One row per time, newest first; one column per series, with its interval and how many values it rests on."""
     cells: dict[datetime, dict[str, str]] = {}
     for one in series:
         for point in one.points:
             cells.setdefault(point.at, {})[one.name] = _cell(point, style)
     names = tuple(one.name for one in series)
-    rows = tuple((at, *(cells[at].get(name, MISSING) for name in names)) for at in sorted(cells, reverse=True))
+    rows = tuple(
+        (at, *(cells[at].get(name, MISSING) for name in names)) for at in sorted(cells, reverse=True)
+    )
     return ("Time", *names), rows
 
 
@@ -244,4 +255,6 @@ def sparkline(values: Sequence[float | None], width: float = 96, height: float =
     low = min(value for _, value in known)
     span = max(value for _, value in known) - low or 1.0
     step = width / (len(values) - 1)
-    return " ".join(f"{at * step:.1f},{height - 2 - (value - low) / span * (height - 4):.1f}" for at, value in known)
+    return " ".join(
+        f"{at * step:.1f},{height - 2 - (value - low) / span * (height - 4):.1f}" for at, value in known
+    )

@@ -1,86 +1,28 @@
-"""Numbers and plots of the home page, all from rollups."""
+"""The plots of the home page: titles that say what is seen, one line and band for each variant."""
 
+import itertools
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from django.urls import reverse
 
-from experiments.models import Variant
-from feedback import stats
-from feedback.models import FeedbackRollup, FeedbackType, MetricKind, QualityMetric
-from feedback.shapes import RESPONSE_METRICS
-from feedback.stats import Cut, SeriesPoint, Window
+from feedback.models import MetricKind, QualityMetric
+from feedback.stats import SeriesPoint
 from monitoring.models import Incident
 from triageops import charts, wording
 from triageops.stats.interval import wilson
 from triageops.wording import Style
 
-MOST_POINTS = 140
-MOST_METRICS = 6
 MOST_GROUPS = 8
+_ENOUGH = 200
+_NBSP = "\N{NO-BREAK SPACE}"
 _NAMELESS = {"variant": "no variant", "model": "no model"}
 
 
 @dataclass(frozen=True)
-class Tile:
-    label: str
-    value: str
-    detail: str
-    spark: str
-    address: str
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What the numbers say. `metric` is the one that is drawn, `metrics` those that could be."""
-
-    is_empty: bool
-    tiles: Sequence[Tile]
-    quality: charts.Chart
-    traffic: charts.Chart
-    coverage: charts.Chart
-    metric: str
-    metrics: Sequence[str]
-
-
-def picture(
-    window: Window,
-    *,
-    metrics: Sequence[QualityMetric],
-    wanted: str,
-    variants: Sequence[Variant],
-    incidents: Sequence[Incident],
-    span: str,
-    now: datetime,
-) -> Picture:
-    """Two queries, whatever the number of metrics and groups."""
-    # Without an experiment there are no variants to tell apart; models are what differs then.
-    dimension = "variant" if variants else "model"
-    control = next((variant.key for variant in variants if variant.is_control), "")
-    candidates = _candidates(metrics, wanted, incidents)
-    series = stats.metric_series(
-        [stats.EVERY_RESPONSE, "cost", *candidates], window, Cut({}, (dimension,)), MOST_POINTS
-    )
-    traffic = series[stats.EVERY_RESPONSE]
-    kinds = [FeedbackRollup.ANY, FeedbackType.POSITIVE]
-    shares = stats.shares_over_time(window, Cut({}, (dimension,)), kinds, traffic, MOST_POINTS)
-    seen = [name for name in candidates if series[name]]
-    metric = wanted if wanted in seen else next(iter(seen), "")
-    look = _Look(dimension, control, span, now)
-    return Picture(
-        is_empty=not traffic and not any(series.values()),
-        tiles=_tiles(traffic, shares[FeedbackRollup.ANY], shares[FeedbackType.POSITIVE], series["cost"], span),
-        quality=_quality(metric, series.get(metric, []), metrics, incidents, look),
-        traffic=_traffic(traffic, look),
-        coverage=_coverage(shares[FeedbackRollup.ANY], look),
-        metric=metric,
-        metrics=seen,
-    )
-
-
-@dataclass(frozen=True)
-class _Look:
+class Look:
     """What all plots of one page share."""
 
     dimension: str
@@ -89,124 +31,21 @@ class _Look:
     now: datetime
 
 
-def _candidates(metrics: Iterable[QualityMetric], wanted: str, incidents: Iterable[Incident]) -> list[str]:
-    """Metrics to draw, the most telling first: asked for, in trouble, classified, discovered."""
-    trouble = {incident.monitor.metric for incident in incidents if incident.is_open}
-    known = [metric for metric in metrics if metric.key not in RESPONSE_METRICS]
-    known.sort(
-        key=lambda metric: (
-            metric.key != wanted,
-            metric.key not in trouble,
-            metric.kind == MetricKind.DISCOVERED,
-            metric.key,
-        )
-    )
-    return [metric.key for metric in known[:MOST_METRICS]]
-
-
-def _by_time(points: Iterable[SeriesPoint]) -> list[tuple[datetime, float, int]]:
-    """(time, sum, n) over all groups."""
-    found: dict[datetime, tuple[float, int]] = {}
-    for point in points:
-        total, n = found.get(point.at, (0.0, 0))
-        found[point.at] = (total + (point.mean or 0.0) * point.n, n + point.n)
-    return [(at, *found[at]) for at in sorted(found)]
-
-
-def _tiles(
-    traffic: Sequence[SeriesPoint],
-    covered: Sequence[SeriesPoint],
-    positive: Sequence[SeriesPoint],
-    cost: Sequence[SeriesPoint],
-    span: str,
-) -> list[Tile]:
-    responses, spent = _by_time(traffic), _by_time(cost)
-    count = sum(n for _, _, n in responses)
-    dollars = sum(total for _, total, _ in spent) if spent else None
-    errors = sum(total for _, total, _ in responses)
-    per_answer = dollars / sum(n for _, _, n in spent) if spent and dollars is not None else None
-    return [
-        Tile(
-            f"Responses, {span}",
-            wording.count(count),
-            f"{wording.share(errors / count, 2)} failed" if count else "",
-            # The last step is not over; drawn as a count it would always look like a fall.
-            charts.sparkline([n for _, _, n in responses[:-1]]),
-            reverse("admin:feedback_response_changelist"),
-        ),
-        _share_tile("Feedback on responses", covered, reverse("admin:feedback_feedback_changelist")),
-        _share_tile(
-            "Thumbs-up among feedback",
-            positive,
-            reverse("admin:feedback_feedback_changelist") + "?feedback_type__exact=positive",
-        ),
-        Tile(
-            f"Cost, {span}",
-            wording.money(dollars),
-            f"{wording.money(per_answer)} a response" if per_answer is not None else "",
-            charts.sparkline([total for _, total, _ in spent[:-1]]),
-            reverse("admin:feedback_response_changelist"),
-        ),
-    ]
-
-
-def _share_tile(label: str, points: Sequence[SeriesPoint], address: str) -> Tile:
-    steps = _by_time(points)
-    n = sum(step[2] for step in steps)
-    found = round(sum(step[1] for step in steps))
-    interval = wilson(found, n) if 0 <= found <= n else None
-    return Tile(
-        label,
-        wording.share(found / n if n else None),
-        f"{wording.interval(interval.low, interval.high, 'share')} (95 %)" if interval else "no data yet",
-        charts.sparkline([total / count if count else None for _, total, count in steps]),
-        address,
-    )
-
-
-def _groups(points: Iterable[SeriesPoint], dimension: str) -> list[tuple[str, list[SeriesPoint]]]:
-    """The largest groups by name, with their points."""
-    found: dict[str, list[SeriesPoint]] = {}
-    for point in points:
-        found.setdefault(point.group[0] or _NAMELESS[dimension], []).append(point)
-    largest = sorted(found, key=lambda name: -sum(point.n for point in found[name]))[:MOST_GROUPS]
-    return [(name, found[name]) for name in sorted(largest)]
-
-
-def _lines(points: Iterable[SeriesPoint], dimension: str) -> list[charts.Series]:
-    return [
-        charts.Series(name, [charts.Point(point.at, point.mean, point.low, point.high, point.n) for point in found])
-        for name, found in _groups(points, dimension)
-    ]
-
-
-def _means(points: Iterable[SeriesPoint], dimension: str, style: Style) -> str:
-    """gpt-4 0.831, claude-2 0.795"""
-    parts = []
-    for name, found in _groups(points, dimension):
-        n = sum(point.n for point in found)
-        total = sum((point.mean or 0.0) * point.n for point in found)
-        parts.append(f"{name} {wording.styled(total / n if n else None, style)}")
-    return ", ".join(parts)
-
-
-def _style_of(metric: QualityMetric | None) -> Style:
-    if metric is not None and metric.kind == MetricKind.RATE:
-        return "share"
-    return "seconds" if metric is not None and metric.unit == "s" else "number"
-
-
-def _quality(
+def quality(
     metric: str,
     points: Sequence[SeriesPoint],
     metrics: Iterable[QualityMetric],
     incidents: Sequence[Incident],
-    look: _Look,
+    look: Look,
 ) -> charts.Chart:
     definition = next((one for one in metrics if one.key == metric), None)
     style = _style_of(definition)
     concerned = [incident for incident in incidents if incident.monitor.metric == metric]
-    title = f"{metric} over {look.span}: {_means(points, look.dimension, style)}" if metric else "Quality over time"
+    title = (
+        f"{_capital(metric)} over {look.span}: {_means(points, look, style)}"
+        if metric
+        else "Quality over time"
+    )
     unit = definition.unit if definition else ""
     better = {"higher": ", higher is better", "lower": ", lower is better"}.get(
         definition.direction if definition else "", ""
@@ -217,7 +56,7 @@ def _quality(
         title=title,
         unit=f"mean{f' in {unit}' if unit else ''} with its 95 % interval{better}",
         style=style,
-        series=_lines(points, look.dimension),
+        series=_lines(points, look),
         control=look.control,
         marks=marks,
         spans=[
@@ -231,17 +70,19 @@ def _quality(
     )
 
 
-def _traffic(points: Sequence[SeriesPoint], look: _Look) -> charts.Chart:
+def traffic(points: Sequence[SeriesPoint], look: Look) -> charts.Chart:
     times = sorted({point.at for point in points})
-    step = min(((b - a).total_seconds() for a, b in zip(times, times[1:], strict=False)), default=3600.0)
+    step = min(((b - a).total_seconds() for a, b in itertools.pairwise(times)), default=3600.0)
     count = sum(point.n for point in points)
     series = [
-        charts.Series(name, [charts.Point(point.at, _a_minute(point, step, look.now), n=point.n) for point in found])
-        for name, found in _groups(points, look.dimension)
+        charts.Series(
+            name, [charts.Point(point.at, _a_minute(point, step, look.now), n=point.n) for point in found]
+        )
+        for name, found in _groups(points, look)
     ]
     parts = [
-        f"{name} {wording.share(sum(point.n for point in found) / count if count else None, 2)}"
-        for name, found in _groups(points, look.dimension)
+        f"{name}{_NBSP}{wording.share(sum(point.n for point in found) / count if count else None, 2)}"
+        for name, found in _groups(points, look)
     ]
     return charts.lines(
         key="traffic",
@@ -261,18 +102,80 @@ def _a_minute(point: SeriesPoint, step: float, now: datetime) -> float:
     return 60 * point.n / max(60.0, min(step, (now - point.at).total_seconds()))
 
 
-def _coverage(points: Sequence[SeriesPoint], look: _Look) -> charts.Chart:
+def coverage(points: Sequence[SeriesPoint], look: Look) -> charts.Chart:
     total = sum(point.n for point in points)
     covered = sum((point.mean or 0.0) * point.n for point in points)
     share = wording.share(covered / total if total else None)
     return charts.lines(
         key="coverage",
-        title=f"{share} of responses got feedback: {_means(points, look.dimension, 'share')}",
+        title=f"{share} of responses got feedback: {_means(points, look, 'share')}",
         unit="share of responses with feedback, with its 95 % interval",
         style="share",
-        series=_lines(points, look.dimension),
+        series=_lines(_coarser(points), look),
         control=look.control,
         empty="The share of responses that got feedback will appear here.",
         href=reverse("admin:feedback_feedback_changelist"),
         href_text="Feedback",
     )
+
+
+def _coarser(points: Sequence[SeriesPoint]) -> list[SeriesPoint]:
+    """Shares in longer steps, so that a point rests on some 200 values where there are so many; counts add up exactly."""
+    times = sorted({point.at for point in points})
+    if len(times) < 2:
+        return list(points)
+    step = min((b - a).total_seconds() for a, b in itertools.pairwise(times))
+    typical = statistics.median(point.n for point in points) or 1
+    factor = next((factor for factor in (1, 2, 4, 8) if factor * typical >= _ENOUGH), 8)
+    found: dict[tuple[datetime, tuple[str, ...]], tuple[float, int]] = {}
+    for point in points:
+        stamp = point.at.timestamp()
+        key = (datetime.fromtimestamp(stamp - stamp % (factor * step), tz=UTC), point.group)
+        total, n = found.get(key, (0.0, 0))
+        found[key] = (total + (point.mean or 0.0) * point.n, n + point.n)
+    return [_share_point(at, group, round(total), n) for (at, group), (total, n) in sorted(found.items())]
+
+
+def _share_point(at: datetime, group: tuple[str, ...], count: int, n: int) -> SeriesPoint:
+    interval = wilson(count, n) if 0 <= count <= n else None
+    return SeriesPoint(
+        at, group, n, count / n if n else None, interval and interval.low, interval and interval.high
+    )
+
+
+def _groups(points: Iterable[SeriesPoint], look: Look) -> list[tuple[str, list[SeriesPoint]]]:
+    """The largest groups with their points: the control, then by name."""
+    found: dict[str, list[SeriesPoint]] = {}
+    for point in points:
+        found.setdefault(point.group[0] or _NAMELESS[look.dimension], []).append(point)
+    largest = sorted(found, key=lambda name: -sum(point.n for point in found[name]))[:MOST_GROUPS]
+    return [(name, found[name]) for name in sorted(largest, key=lambda name: (name != look.control, name))]
+
+
+def _lines(points: Iterable[SeriesPoint], look: Look) -> list[charts.Series]:
+    return [
+        charts.Series(
+            name, [charts.Point(point.at, point.mean, point.low, point.high, point.n) for point in found]
+        )
+        for name, found in _groups(points, look)
+    ]
+
+
+def _means(points: Iterable[SeriesPoint], look: Look, style: Style) -> str:
+    """gpt-4 0.831, claude-2 0.795"""
+    parts = []
+    for name, found in _groups(points, look):
+        n = sum(point.n for point in found)
+        total = sum((point.mean or 0.0) * point.n for point in found)
+        parts.append(f"{name}{_NBSP}{wording.styled(total / n if n else None, style)}")
+    return ", ".join(parts)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _style_of(metric: QualityMetric | None) -> Style:
+    if metric is not None and metric.kind == MetricKind.RATE:
+        return "share"
+    return "seconds" if metric is not None and metric.unit == "s" else "number"

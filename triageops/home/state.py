@@ -15,6 +15,8 @@ from triageops.admin import Tone
 from triageops.observability.admin import TONES
 from triageops.observability.models import JobState, ScheduledJob
 
+_MOST_NAMES = 3
+
 
 @dataclass(frozen=True)
 class Sentence:
@@ -76,19 +78,34 @@ def sentence(incidents: Sequence[Incident], jobs: Sequence[JobLine]) -> Sentence
         return Sentence(head + latest.title, Tone.HARM, latest.opened_at, address)
     address = reverse("admin:observability_scheduledjob_changelist")
     if not jobs or all(line.state == JobState.NEVER_RAN for line in jobs):
-        return Sentence("No scheduled work has run yet, so nothing is being watched.", Tone.LOOK, None, address)
+        return Sentence(
+            "No scheduled work has run yet, so nothing is being watched.", Tone.LOOK, None, address
+        )
     bad = [line for line in jobs if line.state != JobState.ON_TIME]
     if bad:
-        names = ", ".join(f"{line.job.name} ({line.word})" for line in bad[:3])
-        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""  # noqa: PLR2004
-        return Sentence(
-            f"No open incidents, but not all scheduled work is well: {names}{more}.", Tone.LOOK, None, address
-        )
+        text = f"No open incidents, but not all scheduled work is well: {_names(bad)}."
+        return Sentence(text, Tone.LOOK, None, address)
     return Sentence("No open incidents. All scheduled work on time.", Tone.NEUTRAL)
 
 
-def hints(metrics: Sequence[QualityMetric], unmatched_count: int) -> list[Hint]:
+def _names(lines: Sequence[JobLine]) -> str:
+    names = ", ".join(f"{line.job.name} ({line.word})" for line in lines[:_MOST_NAMES])
+    return names + (f" and {len(lines) - _MOST_NAMES} more" if len(lines) > _MOST_NAMES else "")
+
+
+def hints(
+    metrics: Sequence[QualityMetric],
+    unmatched_count: int,
+    incidents: Sequence[Incident],
+    jobs: Sequence[JobLine],
+) -> list[Hint]:
+    """Small things to look at, beside the sentence."""
     found = []
+    bad = [line for line in jobs if line.state != JobState.ON_TIME]
+    if bad and incidents:
+        # Without incidents the sentence itself says so.
+        text = f"Not all scheduled work is well: {_names(bad)}."
+        found.append(Hint(text, reverse("admin:observability_scheduledjob_changelist"), "Show"))
     discovered = [metric for metric in metrics if metric.kind == MetricKind.DISCOVERED]
     if discovered:
         address = reverse("admin:feedback_qualitymetric_changelist") + "?kind__exact=discovered"

@@ -43,7 +43,7 @@ class ScheduledJobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="next run")
     def next_run(self, job: ScheduledJob) -> SafeString:
-        return moment(job.next_run_at, "unknown")
+        return wording.due(job.next_run_at)
 
     @admin.display(description="every", ordering="interval_seconds")
     def every(self, job: ScheduledJob) -> str:

@@ -23,6 +23,12 @@ def moment(at: datetime | None, missing: str = "never") -> SafeString:
 
 
 @register.filter
+def due(at: datetime | None, missing: str = "unknown") -> SafeString:
+    """A time to come."""
+    return wording.due(at, missing)
+
+
+@register.filter
 def cell(value: object) -> object:
     """A table's cell: times as times, everything else as it is."""
     return wording.moment(value, exact=True) if isinstance(value, datetime) else value

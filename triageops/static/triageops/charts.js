@@ -116,6 +116,9 @@
 
   function axisLook(axis, colour, data) {
     const text = { color: colour("--to-ink-quiet"), hideOverlap: true };
+    if (axis.type === "time") {
+      text.formatter = { year: "{yyyy}", month: "{MMM}", day: "{d} {MMM}", hour: "{HH}:{mm}", minute: "{HH}:{mm}" };
+    }
     if (axis.type === "value" || axis.type === "log") {
       text.formatter = writers[data.style] || plain;
     }

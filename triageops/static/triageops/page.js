@@ -42,7 +42,9 @@
           ? localTime(at)
           : style === "clock"
             ? `${at.toDateString() === now.toDateString() ? "" : `${localTime(at).slice(5, 10)} `}${pad(at.getHours())}:${pad(at.getMinutes())}`
-            : relativeTime(at, now);
+            : style === "due" && at <= now
+              ? "due now"
+              : relativeTime(at, now);
       if (element.textContent !== text) {
         element.textContent = text;
       }

@@ -1,0 +1,139 @@
+"""A week of a believable LLM service for pages to show: written through the product's own functions, rolled up once."""
+
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from experiments import lifecycle
+from experiments.models import Experiment, Variant
+from feedback import ingest, rollups
+from feedback.models import ApiKey, Direction, MetricKind, QualityMetric, Scope
+from feedback.shapes import FeedbackShape, ResponseShape
+from feedback.tables import FEEDBACK, RESPONSES
+from monitoring import incidents
+from monitoring.models import Incident, Monitor, MonitorSlice
+from triageops.observability import jobs
+
+WEIGHTS = {"gpt-4": 5_000, "claude-2": 3_000, "llama2-70b": 2_000}
+HELPFULNESS = {"gpt-4": 0.84, "claude-2": 0.80, "llama2-70b": 0.78}
+COST = {"gpt-4": 0.021, "claude-2": 0.012, "llama2-70b": 0.002}
+_EVERY = timedelta(minutes=6)
+
+
+def api_key(now: datetime, name: str = "triage-api") -> ApiKey:
+    key = ApiKey(name=name, scopes=list(Scope.values), last_used_at=now)
+    key.take_secret(ApiKey.new_secret())
+    key.save()
+    return key
+
+
+def facts(key: ApiKey, now: datetime, days: float = 7.0) -> int:
+    """Responses and feedback; llama2-70b gets worse in the last two hours. The number of responses."""
+    QualityMetric.objects.update_or_create(
+        key="helpfulness",
+        defaults={
+            "kind": MetricKind.BOUNDED, "low": 0.0, "high": 1.0, "direction": Direction.HIGHER,
+            "description": "How much the answer helps, as the judge sees it.",
+        },
+    )  # fmt: skip
+    random = np.random.default_rng(7)
+    count = int(timedelta(days=days) / _EVERY)
+    responses: list[ResponseShape] = []
+    feedback: list[FeedbackShape] = []
+    for index in range(count):
+        # More by day than by night, as patients are.
+        at = now - _EVERY * (count - index)
+        for number in range(random.poisson(2.5 + 1.5 * np.sin((at.hour - 8) / 12 * np.pi))):
+            response = _response(random, f"r-{index}-{number}", at, now)
+            responses.append(response)
+            if random.random() < 0.09:
+                feedback.append(_feedback(random, response, at))
+    for chunk in range(0, len(responses), 5_000):
+        ingest.record_many(RESPONSES, responses[chunk : chunk + 5_000], key.pk, now)
+    ingest.record_many(FEEDBACK, feedback, key.pk, now)
+    rollups.roll_up(now)
+    return len(responses)
+
+
+def _response(random: np.random.Generator, name: str, at: datetime, now: datetime) -> ResponseShape:
+    variant = str(random.choice(list(WEIGHTS), p=[weight / 10_000 for weight in WEIGHTS.values()]))
+    mean = HELPFULNESS[variant] - (0.22 if variant == "llama2-70b" and now - at < timedelta(hours=2) else 0.0)
+    is_failed = random.random() < 0.006
+    return ResponseShape(
+        response_id=name,
+        occurred_at=at,
+        endpoint="/triage",
+        model=variant,
+        experiment="llm_model_ab_test",
+        variant=variant,
+        unit=f"user-{random.integers(400)}",
+        input_tokens=int(random.integers(150, 600)),
+        output_tokens=int(random.integers(40, 300)),
+        latency_seconds=float(random.lognormal(0.0, 0.4)),
+        cost=float(COST[variant] * random.lognormal(0.0, 0.2)),
+        status="error" if is_failed else "success",
+        error_type="timeout" if is_failed else "",
+        attributes={"language": str(random.choice(["en", "es"], p=[0.8, 0.2])), "channel": "web"},
+        metrics={
+            "helpfulness": float(np.clip(random.normal(mean, 0.12), 0, 1)),
+            "groundedness": float(random.beta(9, 1.2)),
+        },
+    )
+
+
+def _feedback(random: np.random.Generator, response: ResponseShape, at: datetime) -> FeedbackShape:
+    is_good = random.random() < response.metrics["helpfulness"]  # type: ignore[operator]
+    return FeedbackShape(
+        response_id=str(response.response_id),
+        occurred_at=at,
+        feedback_type="positive" if is_good else "negative",
+        rating=int(random.integers(4, 6) if is_good else random.integers(1, 3)),
+        comment="" if random.random() < 0.8 else "It answered what I asked.",
+        user_id=response.unit,
+        source="web",
+    )
+
+
+def experiment(now: datetime) -> Experiment:
+    draft = Experiment.objects.create(key="llm_model_ab_test", name="Which model answers best")
+    for position, (key, weight_bp) in enumerate(WEIGHTS.items()):
+        Variant.objects.create(
+            experiment=draft, key=key, position=position, is_control=position == 0, weight_bp=weight_bp,
+            config={"model": key, "temperature": 0.2},
+        )  # fmt: skip
+    return lifecycle.start(draft, by=None, now=now - timedelta(days=5))
+
+
+def incident(now: datetime) -> Incident:
+    monitor = Monitor.objects.create(
+        name="Helpfulness of every variant",
+        metric="helpfulness",
+        split_by=["variant"],
+        parameters={"level": 0.75},
+    )
+    labels = {"variant": "llama2-70b"}
+    place = MonitorSlice.objects.create(monitor=monitor, key="variant=llama2-70b", labels=labels)
+    return incidents.open_or_note(
+        place,
+        title="helpfulness of llama2-70b is below 0.75",
+        onset_at=now - timedelta(minutes=110),
+        effect={"current": 0.57, "level": 0.75, "difference": -0.18, "low": -0.22, "high": -0.14, "n": 96},
+        log_evidence=3.1,
+        now=now - timedelta(minutes=70),
+    )
+
+
+def schedule(now: datetime) -> None:
+    jobs.declare({"roll-up": 10.0, "check-monitors": 60.0, "deliver-messages": 5.0, "clean-up": 86_400.0})
+    for name, age, rows in (("roll-up", 4, 1_204), ("check-monitors", 31, 212), ("deliver-messages", 2, 0)):
+        at = now - timedelta(seconds=age)
+        jobs.record(name=name, started_at=at, finished_at=at + timedelta(milliseconds=180), rows=rows)
+    at = now - timedelta(hours=5)
+    jobs.record(name="clean-up", started_at=at, finished_at=at + timedelta(seconds=3), rows=18)
+
+
+def everything(now: datetime, days: float = 7.0) -> Incident:
+    facts(api_key(now), now, days)
+    experiment(now)
+    schedule(now)
+    return incident(now)

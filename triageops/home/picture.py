@@ -1,0 +1,81 @@
+"""What the home page draws, all of it from rollups."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from experiments.models import Variant
+from feedback import stats
+from feedback.models import FeedbackRollup, FeedbackType, MetricKind, QualityMetric
+from feedback.shapes import RESPONSE_METRICS
+from feedback.stats import Cut, Window
+from monitoring.models import Incident
+from triageops import charts
+from triageops.home import plots
+from triageops.home.tiles import Tile, tiles
+
+MOST_POINTS = 140
+MOST_METRICS = 6
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the numbers say. `metric` is the one that is drawn, `metrics` those that could be."""
+
+    is_empty: bool
+    tiles: Sequence[Tile]
+    quality: charts.Chart
+    traffic: charts.Chart
+    coverage: charts.Chart
+    metric: str
+    metrics: Sequence[str]
+
+
+def picture(
+    window: Window,
+    *,
+    metrics: Sequence[QualityMetric],
+    wanted: str,
+    variants: Sequence[Variant],
+    incidents: Sequence[Incident],
+    span: str,
+    now: datetime,
+) -> Picture:
+    """Two queries, whatever the number of metrics and groups."""
+    # Without an experiment there are no variants to tell apart; models are what differs then.
+    dimension = "variant" if variants else "model"
+    control = next((variant.key for variant in variants if variant.is_control), "")
+    candidates = _candidates(metrics, wanted, incidents)
+    series = stats.metric_series(
+        [stats.EVERY_RESPONSE, "cost", *candidates], window, Cut({}, (dimension,)), MOST_POINTS
+    )
+    traffic = series[stats.EVERY_RESPONSE]
+    kinds = [FeedbackRollup.ANY, FeedbackType.POSITIVE]
+    shares = stats.shares_over_time(window, Cut({}, (dimension,)), kinds, traffic, MOST_POINTS)
+    seen = [name for name in candidates if series[name]]
+    metric = wanted if wanted in seen else next(iter(seen), "")
+    look = plots.Look(dimension, control, span, now)
+    return Picture(
+        is_empty=not traffic and not any(series.values()),
+        tiles=tiles(traffic, shares[FeedbackRollup.ANY], shares[FeedbackType.POSITIVE], series["cost"], span),
+        quality=plots.quality(metric, series.get(metric, []), metrics, incidents, look),
+        traffic=plots.traffic(traffic, look),
+        coverage=plots.coverage(shares[FeedbackRollup.ANY], look),
+        metric=metric,
+        metrics=seen,
+    )
+
+
+def _candidates(metrics: Iterable[QualityMetric], wanted: str, incidents: Iterable[Incident]) -> list[str]:
+    """Metrics to draw, the most telling first: asked for, in trouble, classified, discovered."""
+    trouble = {incident.monitor.metric for incident in incidents if incident.is_open}
+    known = [metric for metric in metrics if metric.key not in RESPONSE_METRICS]
+    known.sort(
+        key=lambda metric: (
+            metric.key != wanted,
+            metric.key not in trouble,
+            metric.kind == MetricKind.DISCOVERED,
+            metric.key,
+        )
+    )
+    return [metric.key for metric in known[:MOST_METRICS]]

@@ -1,0 +1,91 @@
+"""The admin's first page: is anything wrong, how is quality, what runs. Reads rollups only, in ten queries or fewer.
+
+`?live=1` gives the changing parts alone; the page's script fetches them every ten seconds. `?window=` and `?metric=`
+choose what the plots show.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Q
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.http import urlencode
+
+from experiments.models import Variant
+from feedback import stats
+from feedback.models import QualityMetric
+from monitoring.models import Incident
+from triageops.home import state
+from triageops.home.picture import picture
+from triageops.observability.models import ScheduledJob
+
+WINDOWS = {
+    "2h": ("2 hours", timedelta(hours=2)),
+    "24h": ("24 hours", timedelta(hours=24)),
+    "7d": ("7 days", timedelta(days=7)),
+}
+_MOST_INCIDENTS = 100
+
+
+def environment(request: HttpRequest) -> list[str]:
+    """The word beside every page's title."""
+    return ["demo data", "warning"] if settings.IS_DEMO else [settings.ENVIRONMENT, "info"]
+
+
+def open_incidents_badge(request: HttpRequest) -> str:
+    """How many incidents are open, for the sidebar; empty for none."""
+    count = getattr(request, "open_incident_count", None)
+    if count is None:
+        count = Incident.objects.open().count()
+    return str(count) if count else ""
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Adds what the page shows to `context`."""
+    now = timezone.now()
+    key = request.GET.get("window", "7d")
+    key = key if key in WINDOWS else "7d"
+    window = stats.Window.last(WINDOWS[key][1], now)
+    metrics = list(QualityMetric.objects.all())
+    variants = list(Variant.objects.filter(experiment__state="running").select_related("experiment"))
+    recent = Q(resolved_at=None) | Q(resolved_at__gte=window.start)
+    incidents = list(Incident.objects.filter(recent).select_related("monitor")[:_MOST_INCIDENTS])
+    is_open = [incident for incident in incidents if incident.is_open]
+    request.open_incident_count = len(is_open)  # type: ignore[attr-defined]
+    jobs = [state.JobLine(job, job.state(now)) for job in ScheduledJob.objects.all()]
+    drawn = picture(
+        window,
+        metrics=metrics,
+        wanted=request.GET.get("metric", ""),
+        variants=variants,
+        incidents=incidents,
+        span=WINDOWS[key][0],
+        now=now,
+    )
+    chosen = {"window": key} | ({"metric": request.GET["metric"]} if "metric" in request.GET else {})
+    return context | {
+        "title": "Home",
+        "is_live": "live" in request.GET,
+        "live_address": "?" + urlencode(chosen | {"live": 1}),
+        "windows": [
+            {"text": text, "address": "?" + urlencode(chosen | {"window": name}), "is_on": name == key}
+            for name, (text, _) in WINDOWS.items()
+        ],
+        "sentence": state.sentence(is_open, jobs),
+        "hints": state.hints(metrics, stats.unmatched_count(window), is_open, jobs),
+        "incidents": is_open,
+        "experiments": state.running(variants, now),
+        "jobs": jobs,
+        "picture": drawn,
+        "metric_links": [
+            {
+                "text": name,
+                "address": "?" + urlencode(chosen | {"metric": name}),
+                "is_on": name == drawn.metric,
+            }
+            for name in drawn.metrics
+        ],
+        "base_url": settings.BASE_URL,
+    }
