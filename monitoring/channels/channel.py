@@ -1,0 +1,114 @@
+"""What a channel is: a frozen dataclass that turns a message into one HTTP call and judges the answer.
+
+`send()` raises DeliveryError; retry, record and disabling are written once, in monitoring/delivery.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, ClassVar, Protocol
+
+from monitoring.outbound import Answer, RequestFailed, post
+from monitoring.targets import BlockedTarget
+
+_TRY_AGAIN = frozenset({408, 409, 425, 429})
+_GATEWAY_ERRORS = frozenset({502, 504})
+_EXCERPT_MAX = 500
+
+
+class DeliveryError(Exception):
+    """The receiver did not take the message.
+
+    permanent: it never will. retry_after: seconds that the receiver asked for. is_ambiguous: it may have taken it.
+    is_gone: the whole channel is dead, not only this message.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        permanent: bool = False,
+        retry_after: float | None = None,
+        is_ambiguous: bool = False,
+        is_gone: bool = False,
+        answer: Answer | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.permanent = permanent
+        self.retry_after = retry_after
+        self.is_ambiguous = is_ambiguous
+        self.is_gone = is_gone
+        self.answer = answer
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A message on its way. is_possible_repeat: an earlier attempt may have arrived without our knowing."""
+
+    webhook_id: str
+    kind: str
+    payload: Mapping[str, Any]
+    attempt: int = 1
+    is_possible_repeat: bool = False
+
+
+class ChannelKind(Protocol):
+    """A row of the registry; its fields are among `url` and `secret`."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    takes: ClassVar[frozenset[str]]
+    """Kinds of messages that this channel wants to hear."""
+
+    def send(self, message: Outgoing, *, now: datetime) -> Answer:
+        """Raises DeliveryError."""
+
+
+def call(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    """One POST; whatever keeps it from being answered becomes a DeliveryError."""
+    try:
+        return post(url, body, headers)
+    except BlockedTarget as error:
+        raise DeliveryError(f"address refused: {error}", permanent=True) from None
+    except RequestFailed as error:
+        raise DeliveryError(
+            error.reason, permanent=error.is_untrusted, is_ambiguous=error.is_ambiguous
+        ) from None
+
+
+def refuse_failure(answer: Answer, *, now: datetime) -> None:
+    """Return for a 2xx answer, else raise DeliveryError: 4xx is permanent, all else may be better next time."""
+    if 200 <= answer.status < 300:
+        return
+    redirect = ", a redirect, which is not followed" if 300 <= answer.status < 400 else ""
+    raise DeliveryError(
+        f"answered {answer.status}{redirect}",
+        permanent=400 <= answer.status < 500 and answer.status not in _TRY_AGAIN,
+        retry_after=retry_after_seconds(answer, now=now),
+        is_ambiguous=answer.status in _GATEWAY_ERRORS,
+        is_gone=answer.status == 410,
+        answer=answer,
+    )
+
+
+def retry_after_seconds(answer: Answer, *, now: datetime) -> float | None:
+    """The Retry-After header, which is seconds or a date; None when absent or unreadable."""
+    value = answer.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return max(0.0, (at - now).total_seconds())
+
+
+def excerpt(answer: Answer | None) -> str:
+    """The beginning of what the receiver said, to be kept with the attempt."""
+    return "" if answer is None else answer.text[:_EXCERPT_MAX]

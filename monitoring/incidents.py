@@ -1,0 +1,199 @@
+"""The state machine of an incident: firing -> acknowledged -> recovering -> resolved.
+
+Every transition is one event, one new version and, where somebody is told, one message per channel, in one transaction.
+Locks are taken in one order: the monitor, then the incident.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import F
+
+from monitoring import messages, metrics
+from monitoring.models import (
+    EventKind,
+    Incident,
+    IncidentEvent,
+    IncidentState,
+    MessageKind,
+    Monitor,
+    MonitorSlice,
+    Resolution,
+)
+
+log = structlog.get_logger(__name__)
+
+PERSONS_RESOLUTIONS = (Resolution.FIXED, Resolution.EXPECTED, Resolution.FALSE_POSITIVE)
+"""Reasons that a person may give; the others are found by the product."""
+
+
+class InvalidTransition(Exception):
+    """The incident is not in a state from which this is possible."""
+
+
+class IncidentChanged(Exception):
+    """Somebody else changed the incident in between; look again and decide anew."""
+
+
+def open_or_note(
+    place: MonitorSlice,
+    *,
+    title: str,
+    onset_at: datetime,
+    effect: dict[str, Any],
+    log_evidence: float,
+    now: datetime,
+) -> Incident:
+    """An alarm: open an incident, or note it on the one that is open already. The monitor must be locked."""
+    found = open_incident(place)
+    if found is not None:
+        found.alarm_count += 1
+        found.effect = effect
+        found.save(update_fields=["alarm_count", "effect"])
+        relapse(found, now=now)
+        return found
+    monitor = place.monitor
+    incident = Incident.objects.create(
+        monitor=monitor,
+        slice_key=place.key,
+        labels=place.labels,
+        title=title[:300],
+        severity=monitor.severity,
+        onset_at=min(onset_at, now),
+        opened_at=now,
+        effect=effect,
+    )
+    details = {"effect": effect, "log_evidence": log_evidence, "onset_at": onset_at.isoformat()}
+    IncidentEvent.objects.create(incident=incident, seq=1, kind=EventKind.OPENED, at=now, details=details)
+    messages.enqueue(incident, MessageKind.TRIGGER, now=now)
+    _after_commit(metrics.INCIDENTS_OPENED.labels(incident.severity).inc)
+    _after_commit(partial(log.warning, "incident.opened", **_ids(incident)))
+    return incident
+
+
+def open_incident(place: MonitorSlice) -> Incident | None:
+    return (
+        Incident.objects.open()
+        .filter(monitor=place.monitor, slice_key=place.key)
+        .select_related("monitor")
+        .first()
+    )
+
+
+def recover(incident: Incident, *, now: datetime) -> None:
+    """A first good judgement."""
+    if incident.state != IncidentState.RECOVERING:
+        _move(incident, EventKind.RECOVERING, now=now, state=IncidentState.RECOVERING)
+
+
+def relapse(incident: Incident, *, now: datetime) -> None:
+    """A bad judgement, or another alarm, while it was recovering: back to where it was."""
+    if incident.state == IncidentState.RECOVERING:
+        state = IncidentState.FIRING if incident.acknowledged_at is None else IncidentState.ACKNOWLEDGED
+        _move(incident, EventKind.RELAPSED, now=now, state=state)
+
+
+def end(incident: Incident, resolution: Resolution, *, now: datetime) -> None:
+    """Resolve without a person. The monitor must be locked."""
+    _resolve(incident, resolution, by=None, note="", now=now)
+
+
+def acknowledge(incident_id: UUID, *, by: User, now: datetime) -> Incident:
+    """Somebody takes care of it; nothing happens when it was acknowledged before. Raises InvalidTransition."""
+    with transaction.atomic():
+        incident = _locked(incident_id)
+        if incident.state == IncidentState.ACKNOWLEDGED:
+            return incident
+        if incident.state != IncidentState.FIRING:
+            raise InvalidTransition(f"An incident that is {incident.state} cannot be acknowledged.")
+        changes: dict[str, Any] = {
+            "state": IncidentState.ACKNOWLEDGED,
+            "acknowledged_at": now,
+            "acknowledged_by": by,
+        }
+        _move(incident, EventKind.ACKNOWLEDGED, now=now, by=by, tell=MessageKind.ACKNOWLEDGE, **changes)
+        _after_commit(partial(log.info, "incident.acknowledged", **_ids(incident)))
+    return incident
+
+
+def resolve(
+    incident_id: UUID, resolution: Resolution, *, by: User, note: str = "", now: datetime
+) -> Incident:
+    """A person says that it is over, and why; the detector of the slice starts anew. Raises InvalidTransition."""
+    if resolution not in PERSONS_RESOLUTIONS:
+        raise InvalidTransition(f"“{resolution}” is not a reason that a person can give.")
+    with transaction.atomic():
+        incident = _locked(incident_id)
+        if incident.is_open:
+            _resolve(incident, resolution, by=by, note=note, now=now)
+        elif incident.resolution != resolution:
+            raise InvalidTransition(f"The incident was resolved before: {incident.get_resolution_display()}.")
+    return incident
+
+
+def _resolve(
+    incident: Incident, resolution: Resolution, *, by: User | None, note: str, now: datetime
+) -> None:
+    changes: dict[str, Any] = {
+        "state": IncidentState.RESOLVED,
+        "resolved_at": now,
+        "resolved_by": by,
+        "resolution": resolution,
+    }
+    details = {"resolution": resolution, "note": note[:1000]}
+    _move(incident, EventKind.RESOLVED, now=now, by=by, tell=MessageKind.RESOLVE, details=details, **changes)
+    # What led to this incident must not open the next one; starting anew never breaks the budget.
+    MonitorSlice.objects.filter(monitor=incident.monitor, key=incident.slice_key).update(
+        evidence={}, recovery={}, log_evidence=None
+    )
+    _after_commit(metrics.INCIDENTS_RESOLVED.labels(resolution).inc)
+    _after_commit(partial(log.info, "incident.resolved", resolution=str(resolution), **_ids(incident)))
+
+
+def _locked(incident_id: UUID) -> Incident:
+    monitor_id = Incident.objects.values_list("monitor_id", flat=True).get(pk=incident_id)
+    Monitor.objects.select_for_update(no_key=True).get(pk=monitor_id)
+    return (
+        Incident.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("monitor")
+        .get(pk=incident_id)
+    )
+
+
+def _move(
+    incident: Incident,
+    kind: EventKind,
+    *,
+    now: datetime,
+    by: User | None = None,
+    tell: MessageKind | None = None,
+    details: dict[str, Any] | None = None,
+    **changes: Any,
+) -> None:
+    """Raises IncidentChanged when the incident is not as it was read."""
+    unchanged = Incident.objects.filter(pk=incident.pk, version=incident.version)
+    if not unchanged.update(version=F("version") + 1, **changes):
+        raise IncidentChanged(f"Incident {incident.pk} was changed in between.")
+    for name, value in changes.items():
+        setattr(incident, name, value)
+    incident.version += 1
+    IncidentEvent.objects.create(
+        incident=incident, seq=incident.version, kind=kind, at=now, by=by, details=details or {}
+    )
+    if tell is not None:
+        messages.enqueue(incident, tell, now=now)
+
+
+def _ids(incident: Incident) -> dict[str, Any]:
+    return {"incident_id": str(incident.pk), "monitor_id": incident.monitor_id, "severity": incident.severity}
+
+
+def _after_commit(call: Callable[[], object]) -> None:
+    """A roll-back must leave no trace in logs and counters either."""
+    transaction.on_commit(lambda: call() and None)

@@ -1,0 +1,158 @@
+from datetime import datetime, timedelta
+from typing import ClassVar, Self
+
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from uuid_utils.compat import uuid7
+
+from monitoring.models.channel import Channel
+from monitoring.models.incident import Incident
+
+
+class MessageKind(models.TextChoices):
+    TRIGGER = "trigger"
+    ACKNOWLEDGE = "acknowledge"
+    RESOLVE = "resolve"
+    TEST = "test"
+
+
+class MessageStatus(models.TextChoices):
+    PENDING = "pending"
+    LEASED = "leased"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    SUPERSEDED = "superseded"
+
+
+UNDECIDED = (MessageStatus.PENDING, MessageStatus.LEASED)
+
+
+class OutboxMessageQuerySet(models.QuerySet["OutboxMessage"]):
+    def undecided(self) -> Self:
+        return self.filter(status__in=UNDECIDED)
+
+    def dead(self) -> Self:
+        return self.filter(status=MessageStatus.DEAD)
+
+    def ripe(self, now: datetime) -> Self:
+        """Whose time has come, or whose worker was lost."""
+        return self.filter(
+            Q(status=MessageStatus.PENDING, not_before__lte=now)
+            | Q(status=MessageStatus.LEASED, lease_until__lte=now),
+            channel__is_enabled=True,
+        )
+
+    def due(self, now: datetime) -> Self:
+        """Ripe, nothing earlier for the same incident and channel is undecided, and its trigger was told."""
+        earlier = OutboxMessage.objects.undecided().filter(
+            incident=OuterRef("incident"), channel=OuterRef("channel"), seq__lt=OuterRef("seq")
+        )
+        return self.ripe(now).exclude(Exists(earlier)).exclude(Exists(_untold_trigger()))
+
+    def pointless(self) -> Self:
+        """What follows a trigger that certainly did not arrive: nobody hears the end of a story without its beginning."""
+        return self.filter(Exists(_untold_trigger()), status=MessageStatus.PENDING)
+
+    def expired(self, now: datetime) -> Self:
+        return self.filter(status=MessageStatus.PENDING, expires_at__lte=now)
+
+
+def _untold_trigger() -> models.QuerySet["OutboxMessage"]:
+    doubtful = DeliveryAttempt.objects.filter(message=OuterRef("pk"), is_ambiguous=True)
+    return OutboxMessage.objects.filter(
+        ~Exists(doubtful),
+        incident=OuterRef("incident"),
+        channel=OuterRef("channel"),
+        seq__lt=OuterRef("seq"),
+        kind=MessageKind.TRIGGER,
+        status__in=(MessageStatus.DEAD, MessageStatus.SUPERSEDED),
+    )
+
+
+class OutboxMessage(models.Model):
+    """One message for one channel, written in the transaction of what it tells; it is delivered later."""
+
+    LIFETIME: ClassVar = timedelta(hours=24)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    incident = models.ForeignKey(Incident, null=True, on_delete=models.PROTECT, related_name="messages")
+    channel = models.ForeignKey(Channel, on_delete=models.PROTECT, related_name="messages")
+    seq = models.IntegerField(help_text="Number of the incident's event that this tells.")
+    kind = models.CharField(max_length=16, choices=MessageKind.choices)
+    payload = models.JSONField(help_text="Frozen when it was written.")
+    dedup_key = models.CharField(max_length=255)
+    status = models.CharField(max_length=16, choices=MessageStatus.choices, default=MessageStatus.PENDING)
+    reason = models.CharField(max_length=500, blank=True, help_text="Why it is not delivered.")
+    attempt_count = models.IntegerField(default=0)
+    not_before = models.DateTimeField()
+    lease_until = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(help_text="Given up when it is not delivered by then.")
+    delivered_at = models.DateTimeField(null=True)
+
+    objects = OutboxMessageQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        verbose_name = "delivery"
+        verbose_name_plural = "deliveries"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["incident", "channel", "seq"], name="message_once_per_incident_channel_seq"
+            ),
+            models.CheckConstraint(
+                condition=Q(status=MessageStatus.LEASED, lease_until__isnull=False)
+                | ~Q(status=MessageStatus.LEASED) & Q(lease_until__isnull=True),
+                name="message_leased_has_end",
+            ),
+            models.CheckConstraint(
+                condition=Q(status=MessageStatus.DELIVERED, delivered_at__isnull=False)
+                | ~Q(status=MessageStatus.DELIVERED) & Q(delivered_at__isnull=True),
+                name="message_delivered_says_when",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["not_before"], condition=Q(status__in=["pending", "leased"]), name="message_undecided"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.webhook_id}"
+
+    @property
+    def webhook_id(self) -> str:
+        """The same in every attempt, so that a receiver can tell a repeat."""
+        return f"msg_{self.id.hex}"
+
+
+class AttemptOutcome(models.TextChoices):
+    DELIVERED = "delivered"
+    FAILED = "failed", "failed, tried again"
+    REFUSED = "refused", "refused for good"
+    LOST = "lost", "the worker was lost"
+
+
+class DeliveryAttempt(models.Model):
+    """One try to deliver a message, and what the receiver answered."""
+
+    message = models.ForeignKey(OutboxMessage, on_delete=models.CASCADE, related_name="attempts")
+    number = models.IntegerField()
+    started_at = models.DateTimeField()
+    seconds = models.FloatField(null=True)
+    outcome = models.CharField(max_length=16, choices=AttemptOutcome.choices)
+    reason = models.CharField(max_length=500, blank=True)
+    status_code = models.SmallIntegerField(null=True)
+    answer = models.TextField(blank=True, help_text="The first 500 characters of the receiver's answer.")
+    is_ambiguous = models.BooleanField(
+        default=False, help_text="Yes: the receiver may have taken the message all the same."
+    )
+
+    class Meta:
+        ordering = ("message_id", "number")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["message", "number"], name="attempt_once_per_number")
+        ]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number}"
