@@ -22,6 +22,12 @@ worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 worker_max_tasks_per_child = 5_000
 task_default_queue = "default"
+# Here and not as `queue=` on the tasks, which Celery is about to ignore.
+task_routes = {
+    "feedback.tasks.roll_up": {"queue": "rollups"},
+    "monitoring.tasks.run_checks": {"queue": "checks"},
+    "monitoring.tasks.deliver_due": {"queue": "delivery"},
+}
 task_time_limit = 300
 timezone = "UTC"
 beat_schedule = {

@@ -1,0 +1,40 @@
+"""Migrations have names given by a person, one line of descent, and a way back."""
+
+import re
+
+import pytest
+from django.db.migrations import Migration, RunPython, RunSQL
+from django.db.migrations.loader import MigrationLoader
+
+from tests.project.tree import PACKAGES
+
+LOADER = MigrationLoader(None)
+OURS: dict[str, Migration] = {
+    f"{app}.{name}": migration
+    for (app, name), migration in LOADER.disk_migrations.items()
+    if type(migration).__module__.split(".")[0] in PACKAGES
+}
+
+
+def test_migrations_are_found() -> None:
+    assert OURS
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_migration_has_a_name_given_by_a_person(name: str) -> None:
+    assert not re.search(r"_auto_\d|_alter_\w+_\w+_and_more|_and_more$", name)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_migration_can_be_reversed(name: str) -> None:
+    one_way = [
+        operation
+        for operation in OURS[name].operations
+        if isinstance(operation, RunPython | RunSQL) and not operation.reversible
+    ]
+    assert one_way == []
+
+
+@pytest.mark.parametrize("app", sorted({name.split(".")[0] for name in OURS}))
+def test_migrations_of_an_app_are_one_line(app: str) -> None:
+    assert len(LOADER.graph.leaf_nodes(app)) == 1
