@@ -230,7 +230,7 @@ def _add_stored(cursor: CursorWrapper, merged: dict[tuple[object, ...], _Cell]) 
         columns,
     )
     for row in cursor.fetchall():
-        histogram = {int(index): count for index, count in row[12].items()}
+        histogram = {int(index): count for index, count in msgspec.json.decode(row[12]).items()}
         stored = _Cell(Moments(row[6], row[8], row[9]), row[7], row[10], row[11], histogram)
         stored.merge(merged[row[:6]])
         merged[row[:6]] = stored

@@ -17,7 +17,9 @@ later `visible_at`: a check reads each row once, and evidence already used is ne
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
@@ -35,6 +37,12 @@ MAX_METRICS = 1_000
 
 _TABLES = ("feedback_response", "feedback_qualityrecord", "feedback_feedback", "feedback_feedbackrevision")
 _DIMENSIONS = "r.endpoint, r.model, r.provider, r.experiment, r.variant, r.attributes, r.occurred_at"
+
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_CURSOR = (
+    "INSERT INTO feedback_rollupcursor (name, tx, closed_until, updated_at) VALUES ('facts', '0', %s, %s)"
+    " ON CONFLICT DO NOTHING"
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,9 @@ def _one_batch(now: datetime) -> tuple[int, bool]:
         )
         row = cursor.fetchone()
         if row is None:
-            return 0, True
+            # Another run has it, or nothing was ever rolled up.
+            cursor.execute(_FIRST_CURSOR, [_BEGINNING, now])
+            return 0, cursor.rowcount == 0
         span = _next_span(cursor, int(row[0]))
         times = Times(settings.BUCKET_SECONDS, closed_until=row[1])
         count = _take_in(cursor, span, times)
@@ -109,7 +119,7 @@ def _take_in(cursor: CursorWrapper, span: Span, times: Times) -> int:
     bounds = {metric.key: metric.bounds for metric in QualityMetric.objects.all()}
     emitted = Emitted(times, {name: interval for name, interval in bounds.items() if interval is not None})
     count = _responses(cursor, span, emitted) + _quality(cursor, span, emitted)
-    _discover(emitted, set(bounds))
+    _discover(emitted, {*bounds, *RESPONSE_METRICS})
     cells.write(cursor, emitted)
     return count + tallies.take_in(cursor, span.start, span.end, times)
 
@@ -123,8 +133,8 @@ def _responses(cursor: CursorWrapper, span: Span, emitted: Emitted) -> int:
     )
     rows = cursor.fetchall()
     for row in rows:
-        values = dict(zip(RESPONSE_METRICS, row[8:], strict=True)) | row[7]
-        emitted.add(row[:5], row[5], row[6], "", values)
+        values = dict(zip(RESPONSE_METRICS, row[8:], strict=True)) | _object(row[7])
+        emitted.add(row[:5], _object(row[5]), row[6], "", values)
     return len(rows)
 
 
@@ -143,8 +153,13 @@ def _quality(cursor: CursorWrapper, span: Span, emitted: Emitted) -> int:
     )
     rows = sorted(cursor.fetchall(), key=lambda row: row[11])
     for row in rows:
-        emitted.add(row[:5], row[5], row[6], evaluator_name(row[8], row[9], row[10]), row[7])
+        emitted.add(row[:5], _object(row[5]), row[6], evaluator_name(row[8], row[9], row[10]), _object(row[7]))
     return len(rows)
+
+
+def _object(text: str) -> dict[str, Any]:
+    """A jsonb column as a raw cursor gives it."""
+    return msgspec.json.decode(text, type=dict[str, Any])
 
 
 def evaluator_name(kind: str, name: str, version: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.db import connection
 
@@ -139,7 +140,7 @@ def _metric_stats(key: Group, cells: list[tuple[Any, ...]]) -> MetricStats:
     high = [cell[5] for cell in cells if cell[5] is not None]
     counts: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     for cell in cells:
-        for index, count in cell[7].items():
+        for index, count in msgspec.json.decode(cell[7]).items():
             counts[cell[6]][int(index)] += count
     histograms = [Histogram(bins_named(name), dict(found)) for name, found in counts.items()]
     p50, p95 = pooled_quantiles(histograms, (0.5, 0.95))

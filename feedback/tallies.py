@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+import msgspec
 from django.db.backends.utils import CursorWrapper
 from psycopg2.extras import execute_values
 
@@ -96,7 +97,7 @@ def _said(states: list[_State], until: int, times: Times) -> Iterator[tuple[Plac
             yield from _at([_unmatched()], times.places(state.occurred_at), state.feedback_type, _numbers(state))
         return
     *dimensions, attributes, occurred_at = standing[0].response
-    slices = slices_of(dimensions, attributes)
+    slices = slices_of(dimensions, msgspec.json.decode(attributes))
     places = times.places(occurred_at)
     yield from _at(slices, places, FeedbackRollup.ANY, [1] + [0] * (_SIZE - 1))
     for state in standing:

@@ -118,6 +118,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
+DATE_FORMAT, DATETIME_FORMAT = "Y-m-d", "Y-m-d H:i"
 
 STATIC_URL = "/static/"
 STATIC_ROOT = None  # files are served where their packages keep them; nothing to collect

@@ -1,4 +1,3 @@
-from datetime import UTC, datetime
 from typing import ClassVar
 
 from django.apps.registry import Apps
@@ -13,15 +12,11 @@ METRICS = (
     ("error", "rate", "lower", "", "Share of responses that failed."),
     ("cache_hit", "rate", "none", "", "Share of responses that came from the cache."),
 )
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 def fill(apps: Apps, _editor: BaseDatabaseSchemaEditor) -> None:
     metric = apps.get_model("feedback", "QualityMetric")
     for key, kind, direction, unit, description in METRICS:
         metric.objects.create(key=key, kind=kind, direction=direction, unit=unit, description=description)
-    cursor = apps.get_model("feedback", "RollupCursor")
-    cursor.objects.create(name="facts", tx="0", closed_until=_BEGINNING, updated_at=_BEGINNING)
 
 
 class Migration(migrations.Migration):
