@@ -13,8 +13,9 @@ from django.db.models import FilteredRelation, Q
 
 from experiments import assignment
 from experiments.assignment import BASIS_POINTS
+from experiments.definition import UNIT_MAX, is_key
 from experiments.metrics import ASSIGNMENTS
-from experiments.models import UNIT_MAX, Experiment, State, Variant, is_key
+from experiments.models import Experiment, State, Variant
 from triageops.rest import InvalidInput, NotFound
 
 

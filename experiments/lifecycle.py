@@ -3,6 +3,7 @@
 Each takes the experiment as the caller saw it, locks the row and refuses with `Changed` when somebody was faster.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,8 +14,9 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from experiments.assignment import BASIS_POINTS
+from experiments.definition import in_percent
 from experiments.metrics import TRANSITIONS
-from experiments.models import Experiment, ExperimentEvent, State, Variant, in_percent
+from experiments.models import Experiment, ExperimentEvent, State, Variant
 from triageops.rest import Conflict
 
 log = structlog.get_logger(__name__)
@@ -60,7 +62,7 @@ def allowed(state: str) -> tuple[Transition, ...]:
     return tuple(transition for transition in TABLE if state in transition.sources)
 
 
-def missing_for_start(experiment: Experiment, variants: list[Variant]) -> list[str]:
+def missing_for_start(experiment: Experiment, variants: Sequence[Variant]) -> list[str]:
     """What must be done before the experiment can start, as sentences; empty when it is ready."""
     missing = []
     if len(variants) < 2:

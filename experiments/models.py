@@ -1,61 +1,26 @@
-import json
-import re
 import secrets
 from typing import ClassVar, Self
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
-from django.db.models import F, Func, Q, Value
+from django.db.models import Count, Deferrable, F, Func, OuterRef, Q, Subquery, Value
+from django.db.models.functions import Coalesce
 from django.db.models.lookups import Exact
 
 from experiments.assignment import BASIS_POINTS
-
-UNIT_MAX = 128
-"""Longest unit, in characters."""
-
-KEY_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z"
-"""Keys of experiments and variants: they stand in addresses unescaped, also in clients that we do not write."""
-
-CONFIG_MAX_BYTES = 65_536
-
-_valid_key = RegexValidator(
+from experiments.definition import (
     KEY_PATTERN,
-    "Use letters, digits, “.”, “_” and “-”, beginning with a letter or digit; at most 128 characters.",
+    UNIT_MAX,
+    in_basis_points,
+    in_percent,
+    valid_key,
+    validate_config,
 )
-_basis_points = (MinValueValidator(0), MaxValueValidator(BASIS_POINTS))
-
-
-def is_key(text: str) -> bool:
-    return re.fullmatch(KEY_PATTERN, text) is not None
 
 
 def new_salt() -> str:
     # Always the same length, so that no two pairs of salt and unit join to the same text.
     return secrets.token_hex(16)
-
-
-def validate_config(config: object) -> None:
-    """Refuse what clients cannot read or PostgreSQL cannot store as an object of JSON."""
-    if not isinstance(config, dict):
-        raise ValidationError('The config must be an object, such as {"model": "gpt-4", "temperature": 0.2}.')
-    try:
-        text = json.dumps(config, allow_nan=False, ensure_ascii=False)
-        size = len(text.encode())
-    except (ValueError, UnicodeEncodeError, RecursionError):
-        raise ValidationError(
-            "The config holds NaN, an infinity, half a character or too deep a nesting."
-        ) from None
-    # Escaped backslashes go first: the six letters of an escape are no NUL when they are text.
-    if "\\u0000" in text.replace("\\\\", ""):
-        raise ValidationError("The config holds a NUL character; remove it.")
-    if size > CONFIG_MAX_BYTES:
-        raise ValidationError(f"The config has {size} bytes; the most is {CONFIG_MAX_BYTES}.")
-
-
-def in_percent(basis_points: int) -> str:
-    return f"{basis_points / 100:g} %"
 
 
 class UnitKind(models.TextChoices):
@@ -83,7 +48,7 @@ class Experiment(models.Model):
     key = models.CharField(
         max_length=128,
         unique=True,
-        validators=[_valid_key],
+        validators=[valid_key],
         help_text="What clients ask for, e.g. “llm_model_ab_test”. Fixed once the experiment has started.",
     )
     name = models.CharField(max_length=200)
@@ -107,7 +72,7 @@ class Experiment(models.Model):
     salt = models.CharField(max_length=32, default=new_salt, editable=False)
     coverage_bp = models.IntegerField(
         default=BASIS_POINTS,
-        validators=_basis_points,
+        validators=in_basis_points,
         verbose_name="coverage",
         help_text="Share of all units that take part; the others get the control's config and are not counted.",
     )
@@ -144,6 +109,10 @@ class Experiment(models.Model):
         return self.key
 
     @property
+    def coverage_in_percent(self) -> str:
+        return in_percent(self.coverage_bp)
+
+    @property
     def is_draft(self) -> bool:
         return self.state == State.DRAFT
 
@@ -152,27 +121,45 @@ class Experiment(models.Model):
         return self.state == State.RUNNING
 
 
+class VariantQuerySet(models.QuerySet["Variant"]):
+    def counted(self) -> Self:
+        """Each with `assigned_count`, the number of its units."""
+        rows = Assignment.objects.filter(variant=OuterRef("pk")).order_by().values("variant")
+        counts = rows.annotate(n=Count("*")).values("n")
+        return self.annotate(assigned_count=Coalesce(Subquery(counts), 0))
+
+
 class Variant(models.Model):
     """One arm of an experiment: the config that its units get; frozen when the experiment starts."""
 
     experiment = models.ForeignKey(
         Experiment, on_delete=models.CASCADE, related_name="variants", db_index=False
     )
-    key = models.CharField(max_length=128, validators=[_valid_key], help_text="E.g. “gpt-4”.")
+    key = models.CharField(max_length=128, validators=[valid_key], help_text="E.g. “gpt-4”.")
     # The order decides which buckets an arm has, so it is a total one.
     position = models.PositiveSmallIntegerField(default=0, editable=False)
     is_control = models.BooleanField(
         default=False, verbose_name="control", help_text="What the others are compared with; exactly one."
     )
-    weight_bp = models.IntegerField(validators=_basis_points, verbose_name="weight")
+    weight_bp = models.IntegerField(validators=in_basis_points, verbose_name="weight")
     config = models.JSONField(
         default=dict, blank=True, validators=[validate_config], help_text="Handed to the client as it is."
     )
 
+    assigned_count: int
+    """Only of rows from `counted()`."""
+
+    objects = VariantQuerySet.as_manager()
+
     class Meta:
         ordering = ("experiment_id", "position")
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["experiment", "key"], name="variant_key_once_per_experiment"),
+            # Checked at the end, so that two variants can swap their keys.
+            models.UniqueConstraint(
+                fields=["experiment", "key"],
+                deferrable=Deferrable.DEFERRED,
+                name="variant_key_once_per_experiment",
+            ),
             models.UniqueConstraint(
                 fields=["experiment", "position"], name="variant_position_once_per_experiment"
             ),

@@ -3,7 +3,8 @@ from typing import Any, ClassVar
 from rest_framework import serializers
 
 from experiments.allocation import Reason
-from experiments.models import UNIT_MAX, Experiment, Variant
+from experiments.definition import UNIT_MAX
+from experiments.models import Experiment, Variant
 from triageops.rest import InvalidInput
 
 

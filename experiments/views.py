@@ -10,7 +10,8 @@ from rest_framework.views import APIView
 
 from experiments import allocation
 from experiments.allocation import UnknownExperiment
-from experiments.models import Experiment, State, is_key
+from experiments.definition import is_key
+from experiments.models import Experiment, State
 from experiments.serializers import (
     AssignRequestSerializer,
     DecisionSerializer,

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import migrations, models
 
+import experiments.definition
 import experiments.models
 
 KEY_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z"
@@ -14,7 +15,10 @@ VALID_KEY = RegexValidator(
 BASIS_POINTS = [MinValueValidator(0), MaxValueValidator(10_000)]
 
 
-IDENTITY = ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"))
+IDENTITY = (
+    "id",
+    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+)
 
 
 class Migration(migrations.Migration):
@@ -182,7 +186,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         default=dict,
                         help_text="Handed to the client as it is.",
-                        validators=[experiments.models.validate_config],
+                        validators=[experiments.definition.validate_config],
                     ),
                 ),
                 (
@@ -199,7 +203,9 @@ class Migration(migrations.Migration):
                 "ordering": ("experiment_id", "position"),
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=["experiment", "key"], name="variant_key_once_per_experiment"
+                        deferrable=models.Deferrable.DEFERRED,
+                        fields=["experiment", "key"],
+                        name="variant_key_once_per_experiment",
                     ),
                     models.UniqueConstraint(
                         fields=["experiment", "position"], name="variant_position_once_per_experiment"

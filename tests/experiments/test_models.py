@@ -10,16 +10,8 @@ from django.db import IntegrityError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import ProtectedError
 
-from experiments.models import (
-    Assignment,
-    Experiment,
-    ExperimentEvent,
-    State,
-    Variant,
-    in_percent,
-    is_key,
-    validate_config,
-)
+from experiments.definition import in_percent, is_key, validate_config
+from experiments.models import Assignment, Experiment, ExperimentEvent, State, Variant
 from tests.experiments.factories import NOW, draft, running, stopped
 
 pytestmark = pytest.mark.django_db
