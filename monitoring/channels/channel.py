@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Protocol
 
-from monitoring.outbound import Answer, RequestFailed, post
+from monitoring.outbound import TIMEOUT_SECONDS, Answer, RequestFailed, post
 from monitoring.targets import BlockedTarget
 
 _TRY_AGAIN = frozenset({408, 409, 425, 429})
@@ -71,7 +71,7 @@ class ChannelKind(Protocol):
 def call(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     """One POST; whatever keeps it from being answered becomes a DeliveryError."""
     try:
-        return post(url, body, headers)
+        return post(url, body, headers, timeout_seconds=TIMEOUT_SECONDS)
     except BlockedTarget as error:
         raise DeliveryError(f"address refused: {error}", permanent=True) from None
     except RequestFailed as error:
