@@ -13,7 +13,7 @@ from triageops.observability import logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "triageops.settings")
 
-app = Celery("triageops", fixups=set())
+app = Celery("triageops", fixups=[])
 app.config_from_object("triageops.celery_settings")
 
 

@@ -55,7 +55,7 @@ class Installation:
             "DJANGO_SETTINGS_MODULE": "triageops.settings",
             "PYTHONUNBUFFERED": "1",
         }
-        if not self.given.get("TRIAGEOPS_SECRET_KEY_FILE"):
+        if not (self.given.get("TRIAGEOPS_SECRET_KEY") or self.given.get("TRIAGEOPS_SECRET_KEY_FILE")):
             made["TRIAGEOPS_SECRET_KEY"] = self.secret("secret-key")
         return {**made, **{name: value for name, value in self.given.items() if value or name not in made}}
 

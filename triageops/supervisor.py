@@ -3,10 +3,8 @@
 import contextlib
 import datetime
 import itertools
-import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +22,11 @@ LONGEST_WAIT_SECONDS = 30.0
 # A child that ran this long did start well: the next wait begins at one second again.
 STEADY_SECONDS = 60.0
 STOP_SECONDS = 15.0
+
+
+def _waits() -> Iterator[float]:
+    """1, 2, 4 ... seconds, at most LONGEST_WAIT_SECONDS."""
+    return itertools.accumulate(itertools.repeat(1.0), lambda wait, _: min(2 * wait, LONGEST_WAIT_SECONDS))
 
 
 class EndedEarly(Exception):
@@ -56,7 +59,7 @@ class Child:
     colour: str
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
-    waits: Iterator[float] = field(default_factory=lambda: _waits())
+    waits: Iterator[float] = field(default_factory=_waits)
     # When to start it again; None while it runs.
     due_at: float | None = None
 
@@ -225,11 +228,6 @@ class Supervisor:
             if process.poll() is None:
                 self.say(f"{name} did not end within {STOP_SECONDS:.0f} s and is killed")
                 processes.kill_group(process.pid)
-
-
-def _waits() -> Iterator[float]:
-    """1, 2, 4 ... seconds, at most LONGEST_WAIT_SECONDS."""
-    return itertools.accumulate(itertools.repeat(1.0), lambda wait, _: min(2 * wait, LONGEST_WAIT_SECONDS))
 
 
 def _ending(process: subprocess.Popen[bytes]) -> str:
