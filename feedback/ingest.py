@@ -13,7 +13,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
@@ -29,6 +29,7 @@ ShapeT = TypeVar("ShapeT", bound=Shape)
 
 _SHARDS = 128
 _DEADLOCK_TRIES = 3
+_PROBES = 20
 _shard_numbers = itertools.count()
 _local = threading.local()
 
@@ -46,8 +47,7 @@ class Counts:
         return self.stored + self.repeated + self.rejected
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one item."""
 
     stored: Stored
@@ -95,7 +95,7 @@ def enter(kind: FactKind, key_id: int, now: datetime, counts: Counts) -> None:
 
 def record(table: Table[ShapeT], item: ShapeT, key_id: int, now: datetime) -> Outcome:
     """Store one fact, durably when this returns. Raises Conflict (and counts the rejection)."""
-    row = table.row(item, key_id, now)
+    row = table.row(item, key_id, now.isoformat())
     marks = ", ".join(["%s"] * len(row))
     source = f"SELECT {key_id}, %s::date, '{table.kind.value}', {_shard()}, 1, 1, 0, 0 FROM fact"
     with connection.cursor() as cursor:
@@ -179,7 +179,7 @@ def _change(cursor: CursorWrapper, item: FeedbackShape, feedback_id: str, key_id
         """,
         [
             key_id, item.occurred_at or now, now, digest, item.idempotency_key, item.feedback_type, item.rating,
-            item.comment, FEEDBACK.row(item, key_id, now)[13], feedback_id,
+            item.comment, FEEDBACK.row(item, key_id, now.isoformat())[13], feedback_id,
         ],
     )  # fmt: skip
     return Outcome(Stored(current.id, current.response_id, now, digest, current.revision + 1), is_repeat=False)
@@ -250,9 +250,10 @@ def _record_many(table: Table[ShapeT], items: Sequence[ShapeT | Problem], key_id
             later.append(index)
     with transaction.atomic(), connection.cursor() as cursor:
         # Sorted, so that two calls with the same items wait for each other instead of blocking each other.
-        found = table.find(cursor, list(first)) if first else {}
+        found = _find_if_likely(cursor, table, list(first))
         new = [(key, index) for key, index in sorted(first.items()) if key not in found]
-        inserted = _insert(cursor, table, [table.row(items[index], key_id, now) for _, index in new])  # type: ignore[arg-type]
+        now_text = now.isoformat()
+        inserted = _insert(cursor, table, [table.row(items[index], key_id, now_text) for _, index in new])  # type: ignore[arg-type]
         for (_, index), row in zip(new, inserted, strict=True):
             results[index] = None if row is None else Outcome(_stored(row, now), is_repeat=False)
         rest = [(key, index) for key, index in sorted(first.items()) if results[index] is None]
@@ -265,6 +266,16 @@ def _record_many(table: Table[ShapeT], items: Sequence[ShapeT | Problem], key_id
         counts = _counts(settled)
         enter(table.kind, key_id, now, counts)
     return BulkOutcome(counts, settled)
+
+
+def _find_if_likely(cursor: CursorWrapper, table: Table[ShapeT], keys: list[Key]) -> dict[Key, Stored]:
+    """What is stored already. A call that repeats another shows it in a few of its keys; else nothing is looked up,
+    and the rare key that is taken all the same is found out by inserting."""
+    if not keys:
+        return {}
+    probe = keys[:: max(1, len(keys) // _PROBES)]
+    found = table.find(cursor, probe)
+    return table.find(cursor, keys) if found and len(probe) < len(keys) else found
 
 
 def _insert(cursor: CursorWrapper, table: Table[ShapeT], rows: list[Row]) -> list[Row | None]:

@@ -67,9 +67,15 @@ class FactView(APIView, Generic[ShapeT]):
 
     table: ClassVar[Table[Any]]
     decoder: ClassVar[Decoder[Any]]
+    call_key = ""
+    """The Idempotency-Key of this call."""
 
     def finish(self, item: ShapeT, request: Request, index: int | None) -> None:
         """Complete a decoded item from the request; `index` is its place in a bulk call, None for a single one."""
+
+    def key_of(self, index: int | None) -> str:
+        """The Idempotency-Key for one item of this call."""
+        return self.call_key if index is None or not self.call_key else f"{self.call_key[:120]}:{index}"
 
     def extras(self) -> dict[str, str]:
         """What the answer says besides what was stored."""
@@ -78,6 +84,7 @@ class FactView(APIView, Generic[ShapeT]):
     def create_one(self, request: Request) -> HttpResponse:
         now = timezone.now()
         try:
+            self.call_key = idempotency_key(request)
             body, _ = read_body(request)
             item = self.decoder.one(
                 body, now=now, bounds=definitions.bounds(), finish=lambda item, _: self.finish(item, request, None)
@@ -99,6 +106,7 @@ class FactView(APIView, Generic[ShapeT]):
     def create_many(self, request: Request) -> HttpResponse:
         now = timezone.now()
         try:
+            self.call_key = idempotency_key(request)
             body, is_lines = read_body(request)
             items = self.decoder.many(
                 body,

@@ -163,7 +163,9 @@ class FeedbackShape(Shape, kw_only=True):
         super().check(now, bounds)
         if not self.metadata:
             return
-        if _depth(self.metadata, _METADATA_MAX_DEPTH + 1) > _METADATA_MAX_DEPTH:
+        if any([isinstance(value, dict | list) for value in self.metadata.values()]) and (
+            _depth(self.metadata, _METADATA_MAX_DEPTH + 1) > _METADATA_MAX_DEPTH
+        ):
             raise InvalidInput(
                 f"metadata is nested deeper than {_METADATA_MAX_DEPTH} levels.",
                 field="metadata",
@@ -183,4 +185,6 @@ class FeedbackShape(Shape, kw_only=True):
 
     def digest(self) -> str:
         """The idempotency key says which call this is, not what it says."""
+        if not self.idempotency_key:
+            return Shape.digest(self)
         return Shape.digest(msgspec.structs.replace(self, idempotency_key=""))

@@ -69,9 +69,8 @@ class ResponseFactView(FactView[ResponseShape]):
             self.had_content = True
             if not settings.STORE_CONTENT:
                 item.drop_content()
-        key = idempotency_key(request)
-        if key and item.response_id is None and item.idempotency_key is None:
-            item.idempotency_key = key if index is None else f"{key[:120]}:{index}"
+        if self.call_key and item.response_id is None and item.idempotency_key is None:
+            item.idempotency_key = self.key_of(index)
 
     def extras(self) -> dict[str, str]:
         return {"content": "stored" if settings.STORE_CONTENT else "dropped"} if self.had_content else {}
@@ -168,9 +167,8 @@ class FeedbackFactView(FactView[FeedbackShape]):
     required_scopes: ClassVar = {"GET": Scope.FEEDBACK_READ, "POST": Scope.FEEDBACK_WRITE}
 
     def finish(self, item: FeedbackShape, request: Request, index: int | None) -> None:
-        key = idempotency_key(request)
-        if key and not item.idempotency_key:
-            item.idempotency_key = key if index is None else f"{key[:120]}:{index}"
+        if self.call_key and not item.idempotency_key:
+            item.idempotency_key = self.key_of(index)
         grant = request.auth
         if not grant.is_token:
             return

@@ -15,5 +15,5 @@ urlpatterns = [
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/v1/", include("feedback.urls")),
     path("api/v1/", include("experiments.urls")),
-    # monitoring
+    path("api/v1/", include("monitoring.urls")),
 ]

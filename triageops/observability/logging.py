@@ -50,6 +50,7 @@ def configure(level: str) -> None:
         "loggers": {
             # A refused request is the client's affair and is counted; our own line carries its id.
             "django.request": {"level": "ERROR"},
+            "django.security.DisallowedHost": {"level": "CRITICAL"},
             "celery.worker.strategy": {"level": "WARNING"},
             "celery.app.trace": {"level": "WARNING"},
             "celery.beat": {"level": "WARNING"},
