@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.project.tree import ROOT
+from tests.project.tree import PACKAGES, ROOT, imports_of, modules
 
 FILES = {
     "requirements.txt": ("requirements.txt",),
@@ -43,6 +43,17 @@ def test_requirements_are_pinned_and_complete(name: str) -> None:
     names = {canonicalize_name(entry.name) for entry in found}
     assert len(names) == len(found), "named twice"
     assert {need for entry in found for need in needs_of(entry)} <= names
+
+
+def test_product_imports_only_what_it_requires() -> None:
+    """Not what the tests happen to bring along."""
+    required = {canonicalize_name(entry.name) for entry in pinned("requirements.txt")}
+    owners = importlib.metadata.packages_distributions()
+    imported = {name.split(".")[0] for path in modules() for name in imports_of(path)}
+    found = {name: owners[name] for name in imported if name in owners and name not in PACKAGES}
+    missing = {name for name, owned in found.items() if required.isdisjoint(map(canonicalize_name, owned))}
+    assert missing == set()
+    assert "django" in found
 
 
 def test_environment_has_the_pinned_versions() -> None:

@@ -25,6 +25,14 @@ def calls(path: Path) -> Iterator[ast.Call]:
     return (node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call))
 
 
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
 def name_of(call: ast.Call) -> str:
     """`log.info` for `log.info("...")`."""
     return ast.unparse(call.func)
