@@ -20,6 +20,7 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
@@ -31,6 +32,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from triageops import wording
 from triageops.wording import moment
 
 __all__ = [
@@ -70,6 +72,15 @@ def badge(word: str, tone: Tone = Tone.NEUTRAL) -> SafeString:
     )
 
 
+class Count(int):
+    """A number of rows that writes itself with separators; a guess says so."""
+
+    is_guess = False
+
+    def __str__(self) -> str:
+        return f"about {wording.count(self)}" if self.is_guess else wording.count(self)
+
+
 class EstimatedPaginator(Paginator[Any]):
     """Counts exactly up to `exact_limit` rows; above, the planner's guess stands in, and late pages are not offered.
 
@@ -85,8 +96,11 @@ class EstimatedPaginator(Paginator[Any]):
         if not isinstance(rows, QuerySet):
             return len(rows)
         # order_by() and values() keep the count on an index; the slice stops it.
-        found = rows.order_by().values("pk")[: self.exact_limit + 1].count()
-        return found if found <= self.exact_limit else max(found, planned_rows(rows))
+        found = Count(rows.order_by().values("pk")[: self.exact_limit + 1].count())
+        if found > self.exact_limit:
+            found = Count(max(found, planned_rows(rows)))
+            found.is_guess = True
+        return found
 
     @cached_property
     def num_pages(self) -> int:
@@ -129,6 +143,13 @@ class ReadOnlyAdmin(ReadOnlyPermission, ModelAdmin):
 
     list_per_page = 50
     compressed_fields = True
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changelist = super().get_changelist_instance(request)
+        if not self.show_full_result_count:
+            # The theme offers "Show all" when the two differ, and one that was never counted differs.
+            changelist.full_result_count = changelist.result_count
+        return changelist
 
 
 admin.site.unregister(User)

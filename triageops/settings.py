@@ -156,7 +156,9 @@ CORS_URLS_REGEX = r"^/api/v1/feedback(/|$)"
 CORS_ALLOW_METHODS = ["POST", "DELETE", "OPTIONS"]
 CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key"]
 # Plain http is what one machine without a certificate has; each becomes an error again with an https base URL.
-SILENCED_SYSTEM_CHECKS = [] if IS_HTTPS else ["security.W004", "security.W008", "security.W012", "security.W016"]
+SILENCED_SYSTEM_CHECKS = (
+    [] if IS_HTTPS else ["security.W004", "security.W008", "security.W012", "security.W016"]
+)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["feedback.authentication.ApiKeyAuthentication"],

@@ -53,7 +53,7 @@ def seconds(value: float | None) -> str:
     if abs(value) < 1:
         return f"{number(1000 * value)}{NARROW_SPACE}ms"
     if abs(value) < 60:
-        return f"{number(value)}{NARROW_SPACE}s"
+        return f"{value:.0f}{NARROW_SPACE}s" if value == round(value) else f"{number(value)}{NARROW_SPACE}s"
     minutes = round(value / 60)
     for size, name, rest_size, rest_name in ((1440, "d", 60, "h"), (60, "h", 1, "min")):
         if minutes >= size:

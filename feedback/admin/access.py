@@ -64,7 +64,11 @@ class ApiKeyAdmin(NoDeleteAdmin):
         )
 
     def save_model(
-        self, request: HttpRequest, obj: ApiKey, form: forms.ModelForm[ApiKey], change: bool  # noqa: FBT001 (as Django calls it)
+        self,
+        request: HttpRequest,
+        obj: ApiKey,
+        form: forms.ModelForm[ApiKey],
+        change: bool,  # noqa: FBT001 (as Django calls it)
     ) -> None:
         if not change:
             secret = ApiKey.new_secret()

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Case, IntegerField, QuerySet, Value, When
+from django.db.models import Case, IntegerField, Value, When
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
@@ -46,11 +46,11 @@ class QualityMetricAdmin(NoDeleteAdmin):
     list_filter = ("kind", "direction")
     search_fields = ("key",)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[QualityMetric]:
-        first = Case(
-            When(kind=MetricKind.DISCOVERED, then=Value(0)), default=Value(1), output_field=IntegerField()
-        )
-        return super().get_queryset(request).annotate(turn=first).order_by("turn", "key")
+    # What waits for a person comes first.
+    ordering = (
+        Case(When(kind=MetricKind.DISCOVERED, then=Value(0)), default=Value(1), output_field=IntegerField()),
+        "key",
+    )
 
     def get_readonly_fields(self, request: HttpRequest, obj: QualityMetric | None = None) -> tuple[str, ...]:
         return ("key",) if obj else ()

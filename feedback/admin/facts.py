@@ -136,10 +136,24 @@ class ResponseAdmin(FactAdmin):
         ]
         return [*shown, ("Content", {"fields": content})] if content else shown
 
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Response | None:
+        response = super().get_object(request, object_id, from_field)
+        if response is not None:
+            # Once for the page: the theme evaluates each read-only field several times.
+            said_of_it = {"response_id": response.response_id}
+            response.quality_records = list(
+                QualityRecord.objects.filter(**said_of_it).order_by("id")[:_MOST_RELATED]
+            )
+            response.feedback = list(Feedback.objects.filter(**said_of_it).order_by("id")[:_MOST_RELATED])
+        return response
+
     @admin.display(description="status")
-    def outcome(self, response: Response) -> SafeString:
+    def outcome(self, response: Response) -> SafeString | str:
+        tone = _STATUS_TONES.get(ResponseStatus(response.status))
         words = " ".join(filter(None, (response.status, response.error_type)))
-        return badge(words, _STATUS_TONES.get(ResponseStatus(response.status), Tone.NEUTRAL))
+        return badge(words, tone) if tone else words
 
     @admin.display(description="latency")
     def latency(self, response: Response) -> str:
@@ -159,16 +173,13 @@ class ResponseAdmin(FactAdmin):
 
     @admin.display(description="quality records")
     def quality_said(self, response: Response) -> SafeString:
-        records = QualityRecord.objects.filter(response_id=response.response_id).order_by("id")[
-            :_MOST_RELATED
-        ]
         rows = (
             (
                 reverse("admin:feedback_qualityrecord_change", args=[record.pk]),
                 record.evaluator_name,
                 _pairs(record.metrics),
             )
-            for record in records
+            for record in response.quality_records  # type: ignore[attr-defined]
         )
         return format_html_join("", '<p><a class="to-link" href="{}">{}</a> {}</p>', rows) or SafeString(
             "none yet"
@@ -176,7 +187,6 @@ class ResponseAdmin(FactAdmin):
 
     @admin.display(description="feedback")
     def feedback_said(self, response: Response) -> SafeString:
-        given = Feedback.objects.filter(response_id=response.response_id).order_by("id")[:_MOST_RELATED]
         rows = (
             (
                 reverse("admin:feedback_feedback_change", args=[one.pk]),
@@ -184,7 +194,7 @@ class ResponseAdmin(FactAdmin):
                 one.source,
                 moment(one.occurred_at),
             )
-            for one in given
+            for one in response.feedback  # type: ignore[attr-defined]
         )
         return format_html_join(
             "", '<p><a class="to-link" href="{}">{}</a> via {}, {}</p>', rows
@@ -235,7 +245,9 @@ class FeedbackAdmin(FactAdmin):
         "sender", "revision",
     )  # fmt: skip
     readonly_fields = ("response_link", "said", "state", "occurred", "received", "sender")
-    inlines = (RevisionInline,)
+
+    def get_inlines(self, request: HttpRequest, obj: Feedback | None) -> list[type[RevisionInline]]:
+        return [RevisionInline] if obj is not None and obj.revision > 1 else []
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Feedback]:
         return super().get_queryset(request).defer("metadata")

@@ -16,7 +16,7 @@ _COUNTS = ("received", "stored", "repeated", "rejected")
 class LedgerEntryAdmin(ReadOnlyAdmin):
     """One line per key, day and kind: the first shard stands for all, with their sums."""
 
-    list_display = ("day", "api_key", "kind", "received", "stored", "repeated", "rejected", "closes")
+    list_display = ("day", "sender", "kind_of_fact", "received", "stored", "repeated", "rejected", "closes")
     list_display_links = None
     list_filter = ("kind", "api_key")
     list_select_related = ("api_key",)
@@ -24,6 +24,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
     fields = list_display
     readonly_fields = fields
     show_full_result_count = False
+    sortable_by = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerEntry]:
         lines = [F("api_key"), F("day"), F("kind")]
@@ -33,8 +34,13 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
             super().get_queryset(request).annotate(first_shard=first, **sums).filter(shard=F("first_shard"))
         )
 
-    def has_view_permission(self, request: HttpRequest, obj: LedgerEntry | None = None) -> bool:
-        return super().has_view_permission(request, obj)
+    @admin.display(description="API key")
+    def sender(self, line: LedgerEntry) -> str:
+        return str(line.api_key)
+
+    @admin.display(description="kind")
+    def kind_of_fact(self, line: LedgerEntry) -> str:
+        return line.get_kind_display()
 
     @admin.display(description="received")
     def received(self, line: LedgerEntry) -> str:

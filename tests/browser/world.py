@@ -4,14 +4,15 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from experiments import lifecycle
+from experiments import allocation, lifecycle
 from experiments.models import Experiment, Variant
 from feedback import ingest, rollups
 from feedback.models import ApiKey, Direction, MetricKind, QualityMetric, Scope
 from feedback.shapes import FeedbackShape, ResponseShape
 from feedback.tables import FEEDBACK, RESPONSES
 from monitoring import incidents
-from monitoring.models import Incident, Monitor, MonitorSlice
+from monitoring import lifecycle as monitoring_lifecycle
+from monitoring.models import Channel, Incident, Monitor, MonitorSlice
 from triageops.observability import jobs
 
 WEIGHTS = {"gpt-4": 5_000, "claude-2": 3_000, "llama2-70b": 2_000}
@@ -94,6 +95,15 @@ def _feedback(random: np.random.Generator, response: ResponseShape, at: datetime
     )
 
 
+def orphan(key: ApiKey, now: datetime) -> None:
+    """Feedback on a response that nobody has sent yet."""
+    shape = FeedbackShape(
+        response_id="not-seen-yet", occurred_at=now, feedback_type="negative", user_id="u", source="web"
+    )
+    ingest.record_many(FEEDBACK, [shape], key.pk, now)
+    rollups.roll_up(now)
+
+
 def experiment(now: datetime) -> Experiment:
     draft = Experiment.objects.create(key="llm_model_ab_test", name="Which model answers best")
     for position, (key, weight_bp) in enumerate(WEIGHTS.items()):
@@ -101,7 +111,10 @@ def experiment(now: datetime) -> Experiment:
             experiment=draft, key=key, position=position, is_control=position == 0, weight_bp=weight_bp,
             config={"model": key, "temperature": 0.2},
         )  # fmt: skip
-    return lifecycle.start(draft, by=None, now=now - timedelta(days=5))
+    running = lifecycle.start(draft, by=None, now=now - timedelta(days=5))
+    for number in range(20):
+        allocation.assign(running.key, f"user-{number}", now=now)
+    return running
 
 
 def incident(now: datetime) -> Incident:
@@ -111,6 +124,9 @@ def incident(now: datetime) -> Incident:
         split_by=["variant"],
         parameters={"level": 0.75},
     )
+    channel = Channel.objects.create(name="ops", kind="webhook", url="https://hooks.example.org/triage")
+    monitor.channels.add(channel)
+    monitoring_lifecycle.start(monitor, now=now - timedelta(days=1))
     labels = {"variant": "llama2-70b"}
     place = MonitorSlice.objects.create(monitor=monitor, key="variant=llama2-70b", labels=labels)
     return incidents.open_or_note(

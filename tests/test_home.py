@@ -1,0 +1,243 @@
+import json
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import Settings
+
+from monitoring.models import Incident
+from tests.browser import world
+from triageops.observability import jobs
+from triageops.observability.models import ScheduledJob
+
+# The rollups take in what was committed, so tests must commit.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HOME = "/admin/"
+
+
+def page(client: Client, query: str = "") -> str:
+    answer = client.get(HOME + query)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def text_of(html: str) -> str:
+    """What a reader sees, on one line."""
+    bare = re.sub(r"<script.*?</script>|<[^>]+>", " ", html, flags=re.DOTALL)
+    return " ".join(bare.split())
+
+
+def plot(html: str, key: str) -> dict[str, Any]:
+    found = re.search(rf'<script id="chart-data-{key}" type="application/json">(.*?)</script>', html)
+    assert found, f"no plot {key}"
+    loaded: dict[str, Any] = json.loads(found[1])
+    return loaded
+
+
+def test_home_nothing_yet_shows_what_to_do(admin_client: Client) -> None:
+    html = page(admin_client)
+    assert "No responses yet" in html
+    assert "curl http://127.0.0.1:8000/api/v1/responses" in html
+    assert "No scheduled work has run yet, so nothing is being watched." in html
+    assert "data-chart" not in html
+
+
+def test_home_full_first_line_is_the_incident(admin_client: Client) -> None:
+    incident = world.everything(timezone.now(), days=1)
+    html = page(admin_client)
+    said = text_of(html)
+    assert "1 open incident: helpfulness of llama2-70b is below 0.75" in said
+    assert reverse("admin:monitoring_incident_change", args=[incident.pk]) in html
+    assert said.index("1 open incident") < said.index("Responses, 7 days")
+
+
+def test_home_full_shows_numbers_of_the_rollups(admin_client: Client) -> None:
+    now = timezone.now()
+    count = world.facts(world.api_key(now), now, days=1)
+    said = text_of(page(admin_client)).replace("\N{NARROW NO-BREAK SPACE}", "")
+    assert f"Responses, 7 days {count} " in said
+    assert re.search(r"Feedback on responses [\d.]+%", said)
+    assert re.search(r"Thumbs-up among feedback [\d.]+% [\d.]+ to [\d.]+%", said)
+
+
+def test_home_plots_have_one_line_and_band_per_variant(admin_client: Client) -> None:
+    world.everything(timezone.now(), days=1)
+    html = page(admin_client)
+    series = plot(html, "quality")["options"]["series"]
+    assert [one["name"] for one in series if one["id"].startswith("line:")] == [
+        "gpt-4",
+        "claude-2",
+        "llama2-70b",
+    ]
+    assert len([one for one in series if one["id"].startswith("band:")]) == 3
+    notes = next(one for one in series if one["id"] == "annotations")
+    assert [mark["name"] for mark in notes["markLine"]["data"]] == ["onset"]
+    for key in ("quality", "traffic", "coverage"):
+        figure = html[html.index(f'id="chart-{key}"') :]
+        assert "<table" in figure[: figure.index("</figure>")]
+        assert 'role="img"' in figure[: figure.index("</figure>")]
+
+
+def test_home_traffic_adds_up_to_the_responses(admin_client: Client) -> None:
+    now = timezone.now()
+    count = world.facts(world.api_key(now), now, days=1)
+    series = plot(page(admin_client), "traffic")["options"]["series"]
+    assert sum(point[4] for one in series for point in one.get("data", [])) == count
+
+
+def test_home_without_experiment_groups_by_model(admin_client: Client) -> None:
+    now = timezone.now()
+    world.facts(world.api_key(now), now, days=0.2)
+    assert "Experiments that run will appear here" in page(admin_client)
+
+
+def test_home_metric_and_window_can_be_chosen(admin_client: Client) -> None:
+    world.everything(timezone.now(), days=1)
+    html = page(admin_client, "?metric=groundedness&window=24h")
+    assert plot(html, "quality")["title"].startswith("Groundedness over 24 hours")
+    assert 'data-live="?window=24h&amp;metric=groundedness&amp;live=1"' in html
+
+
+def test_home_nonsense_in_the_address_is_ignored(admin_client: Client) -> None:
+    world.everything(timezone.now(), days=1)
+    html = page(admin_client, "?window=9y&metric=%3Cscript%3Ealert(1)%3C/script%3E")
+    assert plot(html, "quality")["title"].startswith("Helpfulness over 7 days")
+    assert "<script>alert(1)" not in html
+
+
+def test_home_live_gives_the_parts_without_the_frame(admin_client: Client) -> None:
+    world.everything(timezone.now(), days=1)
+    whole, live = page(admin_client), page(admin_client, "?live=1")
+    assert re.findall(r'data-part="(\w+)"', live) == re.findall(r'data-part="(\w+)"', whole)
+    assert "<html" not in live
+    assert "nav-sidebar" not in live
+
+
+def test_home_live_without_login_leads_to_the_login(client: Client) -> None:
+    answer = client.get(HOME + "?live=1")
+    assert answer.status_code == 302
+    assert answer["Location"].startswith("/admin/login/")
+
+
+def test_home_live_for_someone_without_staff_rights_leads_to_the_login(client: Client) -> None:
+    client.force_login(User.objects.create_user("visitor"))
+    assert client.get(HOME + "?live=1").status_code == 302
+
+
+@pytest.mark.parametrize("query", ["", "?live=1"])
+def test_home_full_needs_ten_queries_at_most(admin_client: Client, query: str) -> None:
+    world.everything(timezone.now(), days=1)
+    page(admin_client)
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        page(admin_client, query)
+    assert len(queries) <= 10, "\n".join(query["sql"][:150] for query in queries)
+    facts = ("feedback_response ", 'feedback_response"', "feedback_qualityrecord", 'feedback_feedback"')
+    assert not [query for query in queries if any(name in query["sql"] for name in facts)]
+
+
+def late_job() -> None:
+    now = timezone.now()
+    world.schedule(now)
+    ScheduledJob.objects.filter(name="roll-up").update(started_at=now - timedelta(minutes=9))
+
+
+def failing_job() -> None:
+    now = timezone.now()
+    world.schedule(now)
+    jobs.record(name="roll-up", started_at=now, finished_at=now, rows=0, error="ValueError: no")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        (lambda: world.schedule(timezone.now()), "No open incidents. All scheduled work on time."),
+        (late_job, "No open incidents, but not all scheduled work is well: roll-up (late)."),
+        (failing_job, "No open incidents, but not all scheduled work is well: roll-up (failing)."),
+    ],
+)
+def test_home_scheduled_work_decides_the_sentence(
+    admin_client: Client, prepare: Callable[[], None], said: str
+) -> None:
+    prepare()
+    assert said in text_of(page(admin_client))
+
+
+def test_home_incident_and_late_work_shows_both(admin_client: Client) -> None:
+    late_job()
+    world.incident(timezone.now())
+    said = text_of(page(admin_client))
+    assert "1 open incident" in said
+    assert "Not all scheduled work is well: roll-up (late)." in said
+
+
+def test_home_resolved_incident_is_not_counted_as_open(admin_client: Client) -> None:
+    now = timezone.now()
+    world.schedule(now)
+    world.incident(now)
+    Incident.objects.update(state="resolved", resolution="fixed", resolved_at=now)
+    html = page(admin_client)
+    assert "No open incidents." in html
+    assert "to-count" not in html
+
+
+def test_home_unclassified_metric_and_unmatched_feedback_are_hinted_at(admin_client: Client) -> None:
+    now = timezone.now()
+    key = world.api_key(now)
+    world.facts(key, now, days=0.2)
+    world.orphan(key, now)
+    said = text_of(page(admin_client))
+    assert "1 metric name was seen for the first time." in said
+    assert "1 piece of feedback waits for a response not seen yet." in said
+
+
+def test_badge_no_incident_shows_nothing_one_shows_the_number(admin_client: Client) -> None:
+    changelist = reverse("admin:feedback_apikey_changelist")
+    assert "to-count" not in admin_client.get(changelist).content.decode()
+    world.incident(timezone.now())
+    assert re.search(r"to-count[^>]*>1<", admin_client.get(changelist).content.decode())
+
+
+def test_environment_names_where_we_are(admin_client: Client, settings: Settings) -> None:
+    settings.ENVIRONMENT = "staging"
+    assert "staging" in text_of(page(admin_client))
+    settings.IS_DEMO = True
+    assert "demo data" in text_of(page(admin_client))
+
+
+def test_pages_policy_allows_no_inline_script_and_no_other_host(admin_client: Client) -> None:
+    policy = admin_client.get(HOME)["Content-Security-Policy"]
+    assert "script-src 'self' 'unsafe-eval'" in policy
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+    assert "unsafe-eval" not in admin_client.get("/health")["Content-Security-Policy"]
+
+
+def test_pages_have_no_inline_script(admin_client: Client) -> None:
+    world.everything(timezone.now(), days=0.2)
+    html = page(admin_client)
+    inline = [tag for tag in re.findall(r"<script[^>]*>", html) if "src=" not in tag]
+    assert all('type="application/json"' in tag for tag in inline)
+    assert not re.search(r'\son(click|load|change|submit)="', html)
+
+
+def test_unknown_address_shows_our_page(client: Client) -> None:
+    answer = client.get("/nothing-here")
+    assert answer.status_code == 404
+    assert "There is no such page" in answer.content.decode()
+
+
+def test_login_leads_home(client: Client) -> None:
+    User.objects.create_superuser("ada", password="correct horse")
+    answer = client.post("/admin/login/", {"username": "ada", "password": "correct horse"})
+    assert answer["Location"] == HOME
