@@ -19,7 +19,7 @@ from monitoring.tasks import wake_delivery
 from triageops.admin import NoDeleteAdmin, Tone, badge, moment
 
 
-class TestForm(BaseDialogForm):  # type: ignore[misc]
+class TestForm(BaseDialogForm):
     """Asks once more; nothing to fill in."""
 
     __test__ = False

@@ -27,11 +27,11 @@ def status_badge(message: OutboxMessage) -> SafeString:
     return badge("waiting for the next try" if is_retried else message.get_status_display(), tone)
 
 
-class ReplayForm(BaseDialogForm):  # type: ignore[misc]
+class ReplayForm(BaseDialogForm):
     """Asks once more; nothing to fill in."""
 
 
-class AttemptInline(ReadOnlyPermission, TabularInline):  # type: ignore[misc]
+class AttemptInline(ReadOnlyPermission, TabularInline):
     model = DeliveryAttempt
     fields = ("number", "started", "seconds", "outcome", "status_code", "reason", "answer", "is_ambiguous")
     readonly_fields = fields
@@ -84,7 +84,10 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Send the dead ones again", permissions=["replay"])
     def replay_selected(self, request: HttpRequest, queryset: QuerySet[OutboxMessage]) -> None:
-        self._replay(request, list(queryset.dead().order_by("id").values_list("pk", flat=True)))
+        self._replay(
+            request,
+            list(queryset.filter(status=MessageStatus.DEAD).order_by("id").values_list("pk", flat=True)),
+        )
 
     def _replay(self, request: HttpRequest, message_ids: list[UUID]) -> None:
         now = timezone.now()
@@ -101,7 +104,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
             wake_delivery()
         messages.info(request, f"{done} on their way again.")
 
-    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         is_dead = OutboxMessage.objects.dead().filter(pk=object_id).exists()
         return super().get_actions_detail(request, object_id) if is_dead else []
 

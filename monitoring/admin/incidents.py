@@ -32,11 +32,11 @@ _STATE_TONES = {
 }
 
 
-class AcknowledgeForm(BaseDialogForm):  # type: ignore[misc]
+class AcknowledgeForm(BaseDialogForm):
     """Asks once more; nothing to fill in."""
 
 
-class ResolveForm(BaseDialogForm):  # type: ignore[misc]
+class ResolveForm(BaseDialogForm):
     resolution = forms.ChoiceField(
         label="Why",
         choices=[(value.value, value.label) for value in incidents.PERSONS_RESOLUTIONS],
@@ -100,7 +100,7 @@ class IncidentAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
         return super().get_queryset(request).select_related("monitor", "acknowledged_by", "resolved_by")
 
-    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         state = Incident.objects.filter(pk=object_id).values_list("state", flat=True).first()
         if state is None or state == IncidentState.RESOLVED:
             return []
@@ -198,7 +198,7 @@ def state_badge(incident: Incident) -> SafeString:
 
 def _person(user: Any) -> User:
     """The admin lets nobody in who is not logged in."""
-    return user  # type: ignore[no-any-return]
+    return user
 
 
 def _page(incident: Incident) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The monitor's form: its parameters are the fields of the kind's dataclass."""
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -53,8 +53,15 @@ class MonitorForm(forms.ModelForm[Monitor]):
     where = LabelsField(
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 2, "placeholder": "experiment = llm_model_ab_test"}),
+        help_text=f"Watch only these records, one “name = value” a line. Names: {', '.join(dimensions())}.",
     )
-    split_by = forms.MultipleChoiceField(required=False, widget=UnfoldAdminCheckboxSelectMultipleWidget)
+    split_by = forms.MultipleChoiceField(
+        choices=[(name, name) for name in dimensions()],
+        required=False,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        help_text="Watch each combination of these by itself; none: all records together. At most three, one of them an "
+        "attribute.",
+    )
 
     class Meta:
         model = Monitor
@@ -66,16 +73,9 @@ class MonitorForm(forms.ModelForm[Monitor]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        keys = list(QualityMetric.objects.values_list("key", flat=True))
-        self.fields["metric"].choices = [(key, key) for key in keys]
-        names = ", ".join(dimensions())
-        self.fields[
-            "where"
-        ].help_text = f"Watch only these records, one “name = value” a line. Names: {names}."
-        self.fields["split_by"].choices = [(name, name) for name in dimensions()]
-        self.fields[
-            "split_by"
-        ].help_text = "Watch each combination of these by itself; none: all records together. At most three, one of them an attribute."
+        # Read once: a callable would be asked each time that the field is looked at.
+        keys = QualityMetric.objects.values_list("key", flat=True)
+        cast("forms.ChoiceField", self.fields["metric"]).choices = [(key, key) for key in keys]
         for name, field in parameter_fields(self.instance.kind).items():
             field.initial = self.instance.parameters.get(name, field.initial)
             self.fields[PARAMETER + name] = field
@@ -108,7 +108,7 @@ class MonitorForm(forms.ModelForm[Monitor]):
 def parameter_fields(kind_name: str) -> dict[str, forms.FloatField]:
     """A field for each parameter of the kind, with its help and default."""
     found = {}
-    for field in dataclasses.fields(registry.kind_named(kind_name)):  # type: ignore[arg-type]
+    for field in dataclasses.fields(registry.kind_named(kind_name)):
         is_needed = field.default is dataclasses.MISSING
         found[field.name] = forms.FloatField(
             label=field.name.replace("_", " ").capitalize(),

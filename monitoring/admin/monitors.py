@@ -15,19 +15,19 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
-from feedback.models import QualityMetric
 from monitoring import lifecycle, plots
 from monitoring.admin.incidents import state_badge
 from monitoring.admin.monitor_form import PARAMETER, MonitorForm, parameter_fields
 from monitoring.models import Incident, Monitor, MonitorState
-from monitoring.monitors.kind import InvalidParameters, Unwatchable
+from monitoring.monitors import registry
+from monitoring.monitors.kind import InvalidParameters
 from monitoring.sentences import evidence_share, monitor_sentence, promise_sentence
 from monitoring.slices import described
 from monitoring.tasks import wake_delivery
 from triageops.admin import NoDeleteAdmin, Tone, badge, moment
 
 
-class ConfirmForm(BaseDialogForm):  # type: ignore[misc]
+class ConfirmForm(BaseDialogForm):
     """Asks once more; nothing to fill in."""
 
 
@@ -90,13 +90,22 @@ class MonitorAdmin(NoDeleteAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        monitor = self.get_object(request, object_id)
+        monitor = self.get_object(request, object_id) if request.method == "GET" else None
         context = {} if monitor is None else _page(monitor)
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
 
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Monitor | None:
+        """The row, read once for each request: the page, its buttons and its form all ask for it."""
+        read: dict[str, Monitor | None] = request.__dict__.setdefault("monitors_read", {})
+        if object_id not in read:
+            read[object_id] = super().get_object(request, object_id, from_field)
+        return read[object_id]
+
     def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
-        is_active = Monitor.objects.active().filter(pk=object_id).exists()
-        hidden = "start" if is_active else "pause"
+        monitor = self.get_object(request, str(object_id))
+        hidden = "start" if monitor and monitor.state == MonitorState.ACTIVE else "pause"
         return [one for one in super().get_actions_detail(request, object_id) if one.path != hidden]
 
     @action(
@@ -180,8 +189,8 @@ def _reload(monitor: Monitor) -> HttpResponse:
 
 def _level(monitor: Monitor) -> float | None:
     try:
-        return monitor.detector(QualityMetric.objects.filter(pk=monitor.metric).first()).level
-    except (LookupError, InvalidParameters, Unwatchable):
+        return registry.kind_named(monitor.kind).read(monitor.parameters).level
+    except (LookupError, InvalidParameters):
         return None
 
 

@@ -62,10 +62,6 @@ class Detector(Protocol):
     def baseline_count(self) -> int: ...
 
     @property
-    def level(self) -> float:
-        """What the metric is compared with, for the plots."""
-
-    @property
     def complaint(self) -> str:
         """What an alarm says of the metric, as in “{metric} {complaint}”."""
 
@@ -87,6 +83,10 @@ class Kind(Protocol):
     name: ClassVar[str]
     title: ClassVar[str]
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+    @property
+    def level(self) -> float | None:
+        """The fixed value that the metric is compared with; None where the reference is learnt."""
 
     def detector(self, metric: Metric) -> Detector:
         """Raises Unwatchable."""

@@ -6,6 +6,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from monitoring import delivery, incidents, messages
+from monitoring.channels.channel import DeliveryError
 from monitoring.models import (
     AttemptOutcome,
     Channel,
@@ -310,7 +311,7 @@ def test_record_of_a_worker_whose_lease_ran_out_changes_nothing(receiver: Receiv
     clock.pass_by(minutes=5)
     delivery.deliver_due(clock)
     before = OutboxMessage.objects.values().get()
-    error = delivery.DeliveryError("too late", permanent=True)
+    error = DeliveryError("too late", permanent=True)
     delivery.record(slow, delivery.Sent(1.0, error=error), started_at=clock(), now=clock())
     assert OutboxMessage.objects.values().get() == before
 
