@@ -56,7 +56,12 @@ class ConfigField(forms.Field):
     """A JSON object, indented for people; empty text is the empty object, and wrong text comes back as it was."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(widget=UnfoldAdminTextareaWidget({"rows": 4, "spellcheck": "false"}), **options)
+        super().__init__(
+            widget=UnfoldAdminTextareaWidget(
+                {"rows": 4, "spellcheck": "false", "placeholder": '{"model": "gpt-4"}'}
+            ),
+            **options,
+        )
 
     def prepare_value(self, value: Any) -> Any:
         return json.dumps(value, indent=2, ensure_ascii=False) if isinstance(value, dict) else value
@@ -92,6 +97,7 @@ class ExperimentForm(forms.ModelForm[Experiment]):
     class Meta:
         model = Experiment
         fields = ("key", "name", "hypothesis", "owner", "unit_kind", "coverage_bp")
+        widgets = {"hypothesis": UnfoldAdminTextareaWidget({"rows": 3})}
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -109,7 +115,7 @@ class ExperimentForm(forms.ModelForm[Experiment]):
 
 class VariantForm(forms.ModelForm[Variant]):
     weight_bp = PercentField(label="Weight in %", required=False)
-    config = ConfigField(required=False)
+    config = ConfigField(label="Config (JSON)", required=False)
 
     class Meta:
         model = Variant

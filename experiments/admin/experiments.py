@@ -41,6 +41,9 @@ class ExperimentAdmin(NoDeleteAdmin):
     readonly_fields = ("coverage", "started", "stopped", "salt")
     actions_detail = ("start", "stop")
 
+    class Media:
+        css = {"all": ("experiments/experiments.css",)}
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Experiment]:
         experiments: QuerySet[Experiment] = super().get_queryset(request)
         return experiments.prefetch_related(Prefetch("variants", Variant.objects.counted()))
@@ -54,6 +57,9 @@ class ExperimentAdmin(NoDeleteAdmin):
             locked = Experiment.objects.select_for_update(no_key=True)
             found.refresh_from_db(fields=["version", "state"], from_queryset=locked)
         return found
+
+    def get_inlines(self, request: HttpRequest, obj: Experiment | None) -> tuple[Any, ...]:
+        return self.inlines if obj is not None else (VariantInline,)
 
     def get_fieldsets(
         self, request: HttpRequest, obj: Experiment | None = None
@@ -159,6 +165,7 @@ class ExperimentAdmin(NoDeleteAdmin):
             "arms": overview.arms(variants),
             "form": form,
             "page": _page_of(experiment),
+            "media": self.media,
         }
         return TemplateResponse(request, "experiments/move.html", context)
 

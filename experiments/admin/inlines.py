@@ -23,6 +23,7 @@ class VariantInline(TabularInline):
     formset = VariantFormSet
     fields = ("key", "is_control", "weight_bp", "config")
     template_after = "experiments/weights.html"
+    hide_title = True
 
     class Media:
         js = ("experiments/weights.js",)
@@ -31,10 +32,10 @@ class VariantInline(TabularInline):
         return 2 if obj is None else 0
 
     def get_fields(self, request: HttpRequest, obj: Experiment | None = None) -> tuple[str, ...]:
-        return self.fields if self._is_open(obj) else ("key", "is_control", "weight_in_percent", "config")
+        return self.fields if self._is_open(obj) else ("key", "role", "weight_in_percent", "config")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Experiment | None = None) -> tuple[str, ...]:
-        return () if self._is_open(obj) else ("weight_in_percent",)
+        return () if self._is_open(obj) else ("role", "weight_in_percent")
 
     def has_add_permission(self, request: HttpRequest, obj: Experiment | None = None) -> bool:
         return self._is_open(obj) and bool(super().has_add_permission(request, obj))
@@ -48,6 +49,10 @@ class VariantInline(TabularInline):
     @staticmethod
     def _is_open(obj: Experiment | None) -> bool:
         return obj is None or obj.is_draft
+
+    @admin.display(description="role")
+    def role(self, variant: Variant) -> str:
+        return "control" if variant.is_control else "variant"
 
     @admin.display(description="weight")
     def weight_in_percent(self, variant: Variant) -> str:

@@ -88,11 +88,11 @@ def test_known_unit_costs_one_query_and_a_new_one_three(
 
 def test_many_units_are_split_by_weight() -> None:
     running()
-    counts = Counter(allocation.assign(KEY, unit, now=NOW).variant for unit in units(2_000))
+    counts = Counter(allocation.assign(KEY, unit, now=NOW).variant for unit in units(1_000))
     # Five standard deviations: a wrong order of weights is far outside, chance is not.
-    assert abs(counts["gpt-4"] - 1_000) < 112
-    assert abs(counts["claude-2"] - 600) < 103
-    assert abs(counts["llama2-70b"] - 400) < 90
+    assert abs(counts["gpt-4"] - 500) < 80
+    assert abs(counts["claude-2"] - 300) < 73
+    assert abs(counts["llama2-70b"] - 200) < 64
 
 
 def test_units_outside_the_coverage_get_the_control_and_no_row() -> None:
@@ -251,7 +251,7 @@ def processes(transactional_db: None) -> Callable[[list[str]], list[Any]]:
                 env=os.environ | {"DATABASE_URL": url, "PYTHONHASHSEED": str(seed)},
                 stdout=subprocess.PIPE,
             )
-            for seed in range(3)
+            for seed in range(2)
         ]
         return [json.loads(process.communicate(timeout=60)[0]) for process in asked]
 
