@@ -123,7 +123,8 @@ def programs(environment: dict[str, str], address: Address, schedule: str) -> It
     granian += ["--respawn-failed-workers", "--respawn-interval", "1"]
     # Its warnings are about more threads than cores, which is meant: they wait for the database.
     yield Program("web", [*granian, "--log-level", "error"], environment)
-    celery = [sys.executable, "-m", "celery", "--quiet", "--app"]
+    # Checked already, once, by `manage.py bootstrap`.
+    celery = [sys.executable, "-m", "celery", "--quiet", "--skip-checks", "--app"]
     worker = [
         *celery,
         "triageops",

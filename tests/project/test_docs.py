@@ -29,7 +29,7 @@ def settings_in_code() -> set[str]:
     names = (
         first_text(call) for path in modules() for call in calls(path) if readers.fullmatch(name_of(call))
     )
-    return {name for name in names if name and re.fullmatch(r"[A-Z][A-Z0-9_]+", name)}
+    return {name for name in names if name and re.fullmatch(r"[A-Z][A-Z0-9_]+", name)} - {"PATH"}
 
 
 def metrics_in_code() -> set[str]:
