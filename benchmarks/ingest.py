@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import psycopg2
-from product import Product, running
+
+from benchmarks.product import Product, running
 
 SINGLE_CONNECTIONS = 16
 BULK_CONNECTIONS = 4
@@ -106,7 +107,9 @@ def load(port: int, connections: int, requests: list[bytes], seconds: float) -> 
 
 
 def single(product: Product, seconds: float) -> float:
-    requests = [request(product, "/feedback", json.dumps(item).encode()) for item in items(int(4000 * seconds))]
+    requests = [
+        request(product, "/feedback", json.dumps(item).encode()) for item in items(int(4000 * seconds))
+    ]
     done, took = load(product.port, SINGLE_CONNECTIONS, requests, seconds)
     return done / took
 
@@ -114,7 +117,8 @@ def single(product: Product, seconds: float) -> float:
 def bulk(product: Product, seconds: float) -> float:
     bodies = max(2 * BULK_CONNECTIONS, int(12 * seconds))
     requests = [
-        request(product, "/feedback/bulk", json.dumps(list(items(BULK_ITEMS))).encode()) for _ in range(bodies)
+        request(product, "/feedback/bulk", json.dumps(list(items(BULK_ITEMS))).encode())
+        for _ in range(bodies)
     ]
     done, took = load(product.port, BULK_CONNECTIONS, requests, seconds)
     return done * BULK_ITEMS / took
@@ -165,7 +169,8 @@ def copy(product: Product, seconds: float) -> float:
     """One client; the text is made before the clock starts."""
     connection = psycopg2.connect(product.database_url)
     texts = [
-        "".join("\t".join(map(str, row(item))) + "\n" for item in items(BULK_ITEMS)) for _ in range(int(20 * seconds))
+        "".join("\t".join(map(str, row(item))) + "\n" for item in items(BULK_ITEMS))
+        for _ in range(int(20 * seconds))
     ]
     cursor, done, began = connection.cursor(), 0, time.perf_counter()
     for text in texts:
@@ -187,7 +192,9 @@ def main() -> None:
     with running() as product:
         time.sleep(10)
         proportional, plain = product.memory_megabytes()
-        print(f"idle: {proportional:.0f} MB resident (shared pages once), {plain:.0f} MB summed over processes")
+        print(
+            f"idle: {proportional:.0f} MB resident (shared pages once), {plain:.0f} MB summed over processes"
+        )
         single(product, 1.0)
         for number in range(1, arguments.rounds + 1):
             for name, measure in kinds.items():
@@ -195,7 +202,9 @@ def main() -> None:
                 print(f"round {number}  {name:7} {found[name][-1]:10,.0f} rows/s", flush=True)
     middle = {name: statistics.median(values) for name, values in found.items()}
     ratios = {
-        "single / INSERT": statistics.median(a / b for a, b in zip(found["single"], found["insert"], strict=True)),
+        "single / INSERT": statistics.median(
+            a / b for a, b in zip(found["single"], found["insert"], strict=True)
+        ),
         "single per second": middle["single"],
         "bulk / COPY": statistics.median(a / b for a, b in zip(found["bulk"], found["copy"], strict=True)),
         "resident MB": proportional,

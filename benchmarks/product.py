@@ -57,8 +57,8 @@ def free_port() -> int:
 
 def is_ready(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=5) as answer:  # noqa: S310
-            return bool(answer.status == 200)  # noqa: PLR2004
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=5) as answer:
+            return bool(answer.status == 200)
     except OSError:
         return False
 

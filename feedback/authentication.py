@@ -29,8 +29,8 @@ from feedback.models import ApiKey, Scope
 
 log = structlog.get_logger(__name__)
 
-TOKEN_PREFIX = "fbt_"
-_TOKEN_SALT = "feedback-token"
+TOKEN_PREFIX = "fbt_"  # noqa: S105 - not a secret
+_TOKEN_SALT = "feedback-token"  # noqa: S105 - names the use of the signature
 _TOKEN_CALLS_PER_MINUTE = 30
 _CACHE_SECONDS = 30
 _LAST_USED_SECONDS = 60
@@ -111,7 +111,9 @@ def grant_of(secret: str, now: datetime) -> tuple[Grant | None, int]:
         if record is None:
             record = _read(digest, now)
             if record is not None and is_redis_up:
-                get_redis_connection("default").set(_cache_name(digest), json.dumps(record), ex=_CACHE_SECONDS)
+                get_redis_connection("default").set(
+                    _cache_name(digest), json.dumps(record), ex=_CACHE_SECONDS
+                )
     except (redis.RedisError, OSError):
         log.warning("authentication.redis_unavailable")
         _state["redis_down_until"] = time.monotonic() + _REDIS_RETRY_SECONDS
@@ -179,8 +181,18 @@ def grant_of_token(token: str, now: datetime) -> tuple[Grant, int]:
     if not ApiKey.objects.usable(now).filter(pk=payload["k"]).exists():
         raise AuthenticationFailed("The API key that issued this feedback token was revoked.")
     scopes = frozenset({Scope.FEEDBACK_WRITE.value})
-    grant = Grant(payload["k"], scopes, payload["e"], _TOKEN_CALLS_PER_MINUTE, payload["r"], payload["u"] or "")
+    grant = Grant(
+        payload["k"], scopes, payload["e"], _TOKEN_CALLS_PER_MINUTE, payload["r"], payload["u"] or ""
+    )
     return grant, _count_token(token, now.timestamp())
+
+
+def grant_in(request: Request) -> Grant:
+    """The grant of an authenticated request."""
+    grant = request.auth
+    if not isinstance(grant, Grant):
+        raise AuthenticationFailed("Send your API key as “Authorization: Bearer <key>”.")
+    return grant
 
 
 class ApiKeyAuthentication(BaseAuthentication):
@@ -223,7 +235,7 @@ class HasScope(BasePermission):
             return True
         needed = view.required_scopes[request.method]
         self.message = f"This key lacks the scope “{needed}”; an admin can add it."
-        return needed in request.auth.scopes
+        return needed in grant_in(request).scopes
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):

@@ -53,7 +53,9 @@ CellKey = tuple[Dimensions, int, datetime, datetime, str, str]
 """dimensions, grain, bucket_at, visible_at, metric, bins"""
 
 
-def slices_of(dimensions: Sequence[str], attributes: Mapping[str, object], evaluator: str = "") -> list[Dimensions]:
+def slices_of(
+    dimensions: Sequence[str], attributes: Mapping[str, object], evaluator: str = ""
+) -> list[Dimensions]:
     """The slices that a fact belongs to: the one of its dimensions, and one more for each attribute watched."""
     base = (*dimensions, evaluator)
     names = [name for name in settings.SLICE_ATTRIBUTES if attributes.get(name) is not None]
@@ -177,7 +179,9 @@ def _histograms(keys: list[CellKey], values: FloatArray, cell: IntArray) -> list
             continue
         bins = bins_named(name).index(values[chosen])
         pairs, counts = np.unique(np.stack([cell[chosen], bins]), axis=1, return_counts=True)
-        for where, bin_index, how_many in zip(pairs[0].tolist(), pairs[1].tolist(), counts.tolist(), strict=True):
+        for where, bin_index, how_many in zip(
+            pairs[0].tolist(), pairs[1].tolist(), counts.tolist(), strict=True
+        ):
             found[where][bin_index] = how_many
     return found
 
@@ -197,7 +201,7 @@ def write(cursor: CursorWrapper, emitted: Emitted) -> None:
             merged[own] = cell
     _add_stored(cursor, merged)
     execute_values(
-        cursor.cursor,  # type: ignore[attr-defined]
+        cursor.cursor,
         """
         INSERT INTO feedback_rollup (slice_id, grain_seconds, bucket_at, visible_at, metric, bins,
             n, null_count, mean, m2, minimum, maximum, histogram) VALUES %s

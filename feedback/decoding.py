@@ -58,8 +58,12 @@ def _problem(error: Exception, raw: bytes, known: tuple[str, ...]) -> InvalidInp
         reason = "is not valid UTF-8" if isinstance(error, UnicodeDecodeError) else "is not valid JSON"
         return InvalidInput(f"The body {reason}: {error}", fix="Send JSON in UTF-8, without NaN or Infinity.")
     found = _AT.match(str(error))
-    message, path, is_key = (found["message"], found["path"], bool(found["key"])) if found else (str(error), "", False)
-    message = _PATTERN.sub("of letters, digits, '.', '_', '-', at most 64, starting with a letter or digit", message)
+    message, path, is_key = (
+        (found["message"], found["path"], bool(found["key"])) if found else (str(error), "", False)
+    )
+    message = _PATTERN.sub(
+        "of letters, digits, '.', '_', '-', at most 64, starting with a letter or digit", message
+    )
     unknown, missing = _UNKNOWN.search(message), _MISSING.search(message)
     if unknown:
         return InvalidInput(
@@ -75,7 +79,9 @@ def _problem(error: Exception, raw: bytes, known: tuple[str, ...]) -> InvalidInp
         path = _bad_member(_lenient(raw), path)
     what = "A name" if is_key else (path or "The body")
     return InvalidInput(
-        f"{what}: {message[0].lower()}{message[1:]}.", field=path or None, fix=f"Send {message.partition(', got')[0].removeprefix('Expected ')}."
+        f"{what}: {message[0].lower()}{message[1:]}.",
+        field=path or None,
+        fix=f"Send {message.partition(', got')[0].removeprefix('Expected ')}.",
     )
 
 
@@ -118,16 +124,16 @@ class Decoder(Generic[ShapeT]):
         self, body: bytes, *, is_lines: bool, now: datetime, bounds: Bounds, finish: Finish[ShapeT] = _nothing
     ) -> list[ShapeT | InvalidInput]:
         """Decode an array, or one object a line; raises InvalidInput when there are no items at all."""
-        items = self._fast(body, is_lines)
+        items = self._fast(body, is_lines=is_lines)
         if items is None:
-            items = [self._alone(raw) for raw in self._split(body, is_lines)]
+            items = [self._alone(raw) for raw in self._split(body, is_lines=is_lines)]
         if not items:
             raise InvalidInput("There are no items in the body.", fix="Send an array, or one object a line.")
         if len(items) > MAX_ITEMS:
             raise TooLarge(f"{len(items)} items are too many.", fix=f"Send at most {MAX_ITEMS} in one call.")
         return [self._checked(item, index, now, bounds, finish) for index, item in enumerate(items)]
 
-    def _fast(self, body: bytes, is_lines: bool) -> list[ShapeT | InvalidInput] | None:
+    def _fast(self, body: bytes, *, is_lines: bool) -> list[ShapeT | InvalidInput] | None:
         if b"\\u0000" in body:
             return None
         try:
@@ -135,7 +141,7 @@ class Decoder(Generic[ShapeT]):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
-    def _split(self, body: bytes, is_lines: bool) -> Iterator[bytes]:
+    def _split(self, body: bytes, *, is_lines: bool) -> Iterator[bytes]:
         if is_lines:
             yield from (line for line in body.split(b"\n") if line.strip())
             return

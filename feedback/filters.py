@@ -26,7 +26,9 @@ _PAGING = frozenset({"cursor", "page_size"})
 
 def parameters(names: tuple[str, ...]) -> list[OpenApiParameter]:
     """For the OpenAPI description."""
-    times = [OpenApiParameter(name, OpenApiTypes.DATETIME, description="ISO 8601 time or date") for name in TIMES]
+    times = [
+        OpenApiParameter(name, OpenApiTypes.DATETIME, description="ISO 8601 time or date") for name in TIMES
+    ]
     return [OpenApiParameter(name, str, description="exactly this value") for name in names] + times
 
 
@@ -37,14 +39,16 @@ def instant(query: QueryDict, name: str) -> datetime | None:
         return None
     try:
         # A '+' of a time zone arrives as a space when a client did not escape it.
-        at = parse_datetime(text.replace(" ", "+") if text.count(":") > 2 else text)  # noqa: PLR2004
+        at = parse_datetime(text.replace(" ", "+") if text.count(":") > 2 else text)
         day = parse_date(text) if at is None else None
     except ValueError:
         at = day = None
     if at is None and day is not None:
         at = datetime(day.year, day.month, day.day)  # noqa: DTZ001
     if at is None:
-        raise InvalidInput(f"{text!r} is not a time.", field=name, fix="Send ISO 8601, such as 2026-01-31T12:00:00Z.")
+        raise InvalidInput(
+            f"{text!r} is not a time.", field=name, fix="Send ISO 8601, such as 2026-01-31T12:00:00Z."
+        )
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
@@ -82,5 +86,7 @@ def chosen(query: QueryDict, name: str, allowed: Mapping[str, str] | frozenset[s
     """One of `allowed`; raises InvalidInput."""
     value = query.get(name, default)
     if value not in allowed:
-        raise InvalidInput(f"{name}={value!r} is not known.", field=name, fix=f"Use one of: {', '.join(sorted(allowed))}.")
+        raise InvalidInput(
+            f"{name}={value!r} is not known.", field=name, fix=f"Use one of: {', '.join(sorted(allowed))}."
+        )
     return value

@@ -152,7 +152,9 @@ def _settle(
     )
 
 
-def _change(cursor: CursorWrapper, item: FeedbackShape, feedback_id: str, key_id: int, now: datetime) -> Outcome:
+def _change(
+    cursor: CursorWrapper, item: FeedbackShape, feedback_id: str, key_id: int, now: datetime
+) -> Outcome:
     """Change feedback to what `item` says, unless it says that already or this very call was seen before."""
     cursor.execute(
         "SELECT id, response_id, received_at, digest, revision, withdrawn_at, idempotency_key"
@@ -182,7 +184,9 @@ def _change(cursor: CursorWrapper, item: FeedbackShape, feedback_id: str, key_id
             item.comment, FEEDBACK.row(item, key_id, now.isoformat())[13], feedback_id,
         ],
     )  # fmt: skip
-    return Outcome(Stored(current.id, current.response_id, now, digest, current.revision + 1), is_repeat=False)
+    return Outcome(
+        Stored(current.id, current.response_id, now, digest, current.revision + 1), is_repeat=False
+    )
 
 
 def _seen(cursor: CursorWrapper, feedback_id: str, idempotency_key: str, digest: str) -> Stored | None:
@@ -241,31 +245,50 @@ def record_many(
     raise AssertionError("the last try returns or raises")
 
 
-def _record_many(table: Table[ShapeT], items: Sequence[ShapeT | Problem], key_id: int, now: datetime) -> BulkOutcome:
-    results: list[Outcome | Problem | None] = [item if isinstance(item, Problem) else None for item in items]
-    first: dict[Key, int] = {}
-    later: list[int] = []
+def _record_many(
+    table: Table[ShapeT], items: Sequence[ShapeT | Problem], key_id: int, now: datetime
+) -> BulkOutcome:
+    results: dict[int, Outcome | Problem] = {}
+    keyed: list[tuple[Key, int, ShapeT]] = []
     for index, item in enumerate(items):
-        if not isinstance(item, Problem) and first.setdefault(table.key(item, key_id), index) != index:
-            later.append(index)
+        if isinstance(item, Problem):
+            results[index] = item
+        else:
+            keyed.append((table.key(item, key_id), index, item))
+    # Sorted, so that two calls with the same items wait for each other instead of blocking each other.
+    keyed.sort(key=lambda entry: entry[:2])
     with transaction.atomic(), connection.cursor() as cursor:
-        # Sorted, so that two calls with the same items wait for each other instead of blocking each other.
-        found = _find_if_likely(cursor, table, list(first))
-        new = [(key, index) for key, index in sorted(first.items()) if key not in found]
-        now_text = now.isoformat()
-        inserted = _insert(cursor, table, [table.row(items[index], key_id, now_text) for _, index in new])  # type: ignore[arg-type]
-        for (_, index), row in zip(new, inserted, strict=True):
-            results[index] = None if row is None else Outcome(_stored(row, now), is_repeat=False)
-        rest = [(key, index) for key, index in sorted(first.items()) if results[index] is None]
-        again = [(table.key(items[index], key_id), index) for index in later]  # type: ignore[arg-type]
-        lost = [key for key, _ in rest + again if key not in found]
-        found |= table.find(cursor, lost) if lost else {}
-        for key, index in [*rest, *again]:
-            results[index] = _settle(cursor, table, items[index], found[key], key_id, now)  # type: ignore[arg-type]
-        settled = [result for result in results if result is not None]
-        counts = _counts(settled)
+        _store(cursor, table, keyed, key_id, now, results)
+        in_order = [results[index] for index in range(len(items))]
+        counts = _counts(in_order)
         enter(table.kind, key_id, now, counts)
-    return BulkOutcome(counts, settled)
+    return BulkOutcome(counts, in_order)
+
+
+def _store(
+    cursor: CursorWrapper,
+    table: Table[ShapeT],
+    keyed: list[tuple[Key, int, ShapeT]],
+    key_id: int,
+    now: datetime,
+    results: dict[int, Outcome | Problem],
+) -> None:
+    """Insert the items whose keys are free, settle the others, and put what became of each into `results`."""
+    first: dict[Key, tuple[int, ShapeT]] = {}
+    for key, index, item in keyed:
+        first.setdefault(key, (index, item))
+    found = _find_if_likely(cursor, table, list(first))
+    new = [(index, item) for key, (index, item) in first.items() if key not in found]
+    now_text = now.isoformat()
+    rows = [table.row(item, key_id, now_text) for _, item in new]
+    for (index, _), row in zip(new, _insert(cursor, table, rows), strict=True):
+        if row is not None:
+            results[index] = Outcome(_stored(row, now), is_repeat=False)
+    rest = [entry for entry in keyed if entry[1] not in results]
+    lost = [key for key, _, _ in rest if key not in found]
+    found |= table.find(cursor, lost) if lost else {}
+    for key, index, item in rest:
+        results[index] = _settle(cursor, table, item, found[key], key_id, now)
 
 
 def _find_if_likely(cursor: CursorWrapper, table: Table[ShapeT], keys: list[Key]) -> dict[Key, Stored]:
@@ -284,12 +307,12 @@ def _insert(cursor: CursorWrapper, table: Table[ShapeT], rows: list[Row]) -> lis
         return []
     try:
         with transaction.atomic():
-            cursor.copy_expert(  # type: ignore[attr-defined]
+            cursor.copy_expert(
                 f"COPY {table.name} ({table.column_list}) FROM STDIN", io.StringIO(copy_text(rows))
             )
     except IntegrityError:
         inserted = execute_values(
-            cursor.cursor,  # type: ignore[attr-defined]
+            cursor.cursor,
             f"INSERT INTO {table.name} ({table.column_list}) VALUES %s ON CONFLICT DO NOTHING RETURNING id",
             rows,
             page_size=1_000,

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from feedback import definitions, ingest
-from feedback.authentication import Grant
+from feedback.authentication import Grant, grant_in
 from feedback.decoding import MAX_BYTES, Decoder
 from feedback.ingest import BulkOutcome, Counts, Outcome
 from feedback.metrics import FACTS
@@ -21,7 +21,9 @@ from triageops.rest import InvalidInput, Problem, TooLarge, UnsupportedMediaType
 
 ShapeT = TypeVar("ShapeT", bound=Shape)
 
-_LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
+_LINES = frozenset(
+    {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
+)
 _IDEMPOTENCY_MAX = 128
 
 
@@ -32,18 +34,21 @@ def read_body(request: Request) -> tuple[bytes, bool]:
     is_lines = media_type in _LINES
     if not is_lines and media_type not in {"application/json", "", "text/plain"}:
         raise UnsupportedMediaType(
-            f"{media_type!r} is not understood.", fix="Send application/json, or application/x-ndjson to a bulk address."
+            f"{media_type!r} is not understood.",
+            fix="Send application/json, or application/x-ndjson to a bulk address.",
         )
     charset = parameters.partition("charset=")[2].partition(";")[0].strip(' "').lower()
     if charset not in {"", "utf-8", "utf8"}:
         raise UnsupportedMediaType(f"The charset {charset!r} is not understood.", fix="Send UTF-8.")
     if request.META.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
-        raise UnsupportedMediaType("A compressed body is not understood.", fix="Send it without Content-Encoding.")
+        raise UnsupportedMediaType(
+            "A compressed body is not understood.", fix="Send it without Content-Encoding."
+        )
     too_large = TooLarge(f"The body is larger than {MAX_BYTES} bytes.", fix="Split it into several calls.")
     if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BYTES:
         raise too_large
     try:
-        body = request._request.body
+        body = request._request.body  # noqa: SLF001 - DRF's own way to the raw body parses it
     except RequestDataTooBig:
         raise too_large from None
     if len(body) > MAX_BYTES:
@@ -87,13 +92,16 @@ class FactView(APIView, Generic[ShapeT]):
             self.call_key = idempotency_key(request)
             body, _ = read_body(request)
             item = self.decoder.one(
-                body, now=now, bounds=definitions.bounds(), finish=lambda item, _: self.finish(item, request, None)
+                body,
+                now=now,
+                bounds=definitions.bounds(),
+                finish=lambda item, _: self.finish(item, request, None),
             )
         except Problem:
-            self._reject(request.auth, now)
+            self._reject(grant_in(request), now)
             raise
         try:
-            outcome = ingest.record(self.table, item, request.auth.key_id, now)
+            outcome = ingest.record(self.table, item, grant_in(request).key_id, now)
         except Problem:
             self._count(Counts(rejected=1))
             raise
@@ -116,9 +124,9 @@ class FactView(APIView, Generic[ShapeT]):
                 finish=lambda item, index: self.finish(item, request, index),
             )
         except Problem:
-            self._reject(request.auth, now)
+            self._reject(grant_in(request), now)
             raise
-        outcome = ingest.record_many(self.table, items, request.auth.key_id, now)
+        outcome = ingest.record_many(self.table, items, grant_in(request).key_id, now)
         self._count(outcome.counts)
         return _answer(_bulk_receipt(outcome) | self.extras(), 200)
 

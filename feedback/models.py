@@ -1,7 +1,7 @@
 import hashlib
 import secrets
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -46,11 +46,17 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 class ApiKey(models.Model):
     """One client's right to call the API; the key itself is shown once and only its hash is kept."""
 
-    name = models.CharField(max_length=100, help_text="Which client holds this key, e.g. “triage-api production”.")
-    prefix = models.CharField(max_length=12, editable=False, help_text="First characters, to recognise the key.")
+    name = models.CharField(
+        max_length=100, help_text="Which client holds this key, e.g. “triage-api production”."
+    )
+    prefix = models.CharField(
+        max_length=12, editable=False, help_text="First characters, to recognise the key."
+    )
     # The key has 256 random bits, so a fast hash is safe: there is no dictionary to try.
     digest = models.CharField(max_length=64, unique=True, editable=False)
-    scopes = ArrayField(models.CharField(max_length=32, choices=Scope.choices), help_text="What the key may do.")
+    scopes = ArrayField(
+        models.CharField(max_length=32, choices=Scope.choices), help_text="What the key may do."
+    )
     requests_per_minute = models.PositiveIntegerField(
         null=True, blank=True, default=120_000, help_text="Calls above this get 429. Empty: no limit."
     )
@@ -111,7 +117,9 @@ class Fact(models.Model):
     api_key = models.ForeignKey(ApiKey, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
     occurred_at = models.DateTimeField(help_text="When it happened, by the client's clock.")
     received_at = models.DateTimeField(help_text="When it was stored, by our clock.")
-    digest = models.UUIDField(editable=False, help_text="Hash of the content, to tell a repeat from a conflict.")
+    digest = models.UUIDField(
+        editable=False, help_text="Hash of the content, to tell a repeat from a conflict."
+    )
     tx = TransactionIdField(db_default=CurrentTransactionId(), editable=False)
 
     class Meta:
@@ -303,7 +311,9 @@ class QualityMetric(models.Model):
     key = models.CharField(max_length=64, primary_key=True)
     kind = models.CharField(max_length=16, choices=MetricKind.choices, default=MetricKind.DISCOVERED)
     direction = models.CharField(max_length=8, choices=Direction.choices, default=Direction.NONE)
-    unit = models.CharField(max_length=32, blank=True, help_text="Such as s, tokens or points; empty for a share.")
+    unit = models.CharField(
+        max_length=32, blank=True, help_text="Such as s, tokens or points; empty for a share."
+    )
     low = models.FloatField(null=True, blank=True, help_text="Smallest possible value of a bounded score.")
     high = models.FloatField(null=True, blank=True, help_text="Largest possible value of a bounded score.")
     description = models.TextField(blank=True, help_text="One sentence that a newcomer understands.")
@@ -335,7 +345,16 @@ class QualityMetric(models.Model):
 class Slice(models.Model):
     """One combination of the dimensions that rollups are kept for."""
 
-    DIMENSIONS: ClassVar = ("endpoint", "model", "provider", "experiment", "variant", "evaluator", "attribute", "value")
+    DIMENSIONS: ClassVar = (
+        "endpoint",
+        "model",
+        "provider",
+        "experiment",
+        "variant",
+        "evaluator",
+        "attribute",
+        "value",
+    )
 
     key = models.CharField(max_length=32, unique=True, help_text="Hash of the dimensions.")
     endpoint = models.CharField(max_length=KEY_MAX, blank=True)
@@ -344,7 +363,9 @@ class Slice(models.Model):
     experiment = models.CharField(max_length=KEY_MAX, blank=True)
     variant = models.CharField(max_length=KEY_MAX, blank=True)
     evaluator = models.CharField(max_length=3 * KEY_MAX, blank=True, help_text="kind:name@version")
-    attribute = models.CharField(max_length=KEY_MAX, blank=True, help_text="Empty: all values of all attributes.")
+    attribute = models.CharField(
+        max_length=KEY_MAX, blank=True, help_text="Empty: all values of all attributes."
+    )
     value = models.CharField(max_length=KEY_MAX, blank=True)
 
     class Meta:
@@ -373,7 +394,9 @@ class Rollup(Bucket):
     """The moments and the histogram of one metric in one slice and one bucket of time."""
 
     metric = models.CharField(max_length=64)
-    bins = models.CharField(max_length=64, help_text="Name of the histogram's bins (triageops.stats.histogram).")
+    bins = models.CharField(
+        max_length=64, help_text="Name of the histogram's bins (triageops.stats.histogram)."
+    )
     n = models.BigIntegerField()
     null_count = models.BigIntegerField()
     mean = models.FloatField()

@@ -17,6 +17,7 @@ from rest_framework.response import Response as RestResponse
 from rest_framework.views import APIView
 
 from feedback import export, ledger, stats
+from feedback.authentication import grant_in
 from feedback.filters import FEEDBACK_FILTERS, QUALITY_FILTERS, RESPONSE_FILTERS, chosen, filtered, parameters
 from feedback.models import Feedback, LedgerEntry, QualityRecord, Response, Scope
 from feedback.serializers import (
@@ -38,7 +39,9 @@ _NOT_DIMENSIONS = frozenset({"window", "group_by", "metric"})
 _STATS_PARAMETERS = [
     OpenApiParameter("window", str, default="7d", description="Such as 30m, 24h, 7d; at most 400d."),
     OpenApiParameter(
-        "group_by", str, description="Comma-separated dimensions: " + ", ".join(stats.DIMENSIONS) + ", or one attribute."
+        "group_by",
+        str,
+        description="Comma-separated dimensions: " + ", ".join(stats.DIMENSIONS) + ", or one attribute.",
     ),
     *[OpenApiParameter(name, str, description="Only this value.") for name in stats.DIMENSIONS],
 ]
@@ -49,13 +52,15 @@ def _window(request: Request, now: datetime) -> Window:
     found = _LENGTH.fullmatch(text)
     length = timedelta(**{_UNITS[found["unit"]]: int(found["number"])}) if found else _LONGEST + timedelta(1)
     if length > _LONGEST:
-        raise InvalidInput(f"window={text!r} is not understood.", field="window", fix="Send 30m, 24h, 7d, up to 400d.")
+        raise InvalidInput(
+            f"window={text!r} is not understood.", field="window", fix="Send 30m, 24h, 7d, up to 400d."
+        )
     return Window.last(length, now)
 
 
 def _cut(request: Request) -> Cut:
     group_by = [name.strip() for name in request.GET.get("group_by", "").split(",") if name.strip()]
-    where = {name: value for name, value in request.GET.items() if name not in _NOT_DIMENSIONS}
+    where = {name: request.GET[name] for name in request.GET if name not in _NOT_DIMENSIONS}
     if len(set(group_by)) != len(group_by):
         raise InvalidInput("group_by names a dimension twice.", field="group_by", fix="Name it once.")
     try:
@@ -96,7 +101,10 @@ class QualityStatsView(APIView):
 
     @extend_schema(
         operation_id="quality_stats",
-        parameters=[*_STATS_PARAMETERS, OpenApiParameter("metric", str, description="Comma-separated; empty: all.")],
+        parameters=[
+            *_STATS_PARAMETERS,
+            OpenApiParameter("metric", str, description="Comma-separated; empty: all."),
+        ],
         responses=QualityStatsSerializer,
     )
     def get(self, request: Request) -> RestResponse:
@@ -104,7 +112,9 @@ class QualityStatsView(APIView):
         window, cut = _window(request, timezone.now()), _cut(request)
         names = [name for name in request.GET.get("metric", "").split(",") if name]
         found = stats.quality_stats(window, cut, names or None)
-        return RestResponse({"window": asdict(window), "results": [_quality_line(cut, line) for line in found]})
+        return RestResponse(
+            {"window": asdict(window), "results": [_quality_line(cut, line) for line in found]}
+        )
 
 
 def _feedback_line(cut: Cut, found: FeedbackStats) -> dict[str, Any]:
@@ -130,7 +140,9 @@ def _feedback_line(cut: Cut, found: FeedbackStats) -> dict[str, Any]:
 class FeedbackStatsView(APIView):
     required_scopes: ClassVar = {"GET": Scope.FEEDBACK_READ}
 
-    @extend_schema(operation_id="feedback_stats", parameters=_STATS_PARAMETERS, responses=FeedbackStatsSerializer)
+    @extend_schema(
+        operation_id="feedback_stats", parameters=_STATS_PARAMETERS, responses=FeedbackStatsSerializer
+    )
     def get(self, request: Request) -> RestResponse:
         """Feedback on the responses of the window: per type its count, average rating and comments; and coverage.
 
@@ -161,7 +173,7 @@ class LedgerView(APIView):
     def get(self, request: Request) -> RestResponse:
         """What the calling key sent each day: received = stored + repeated + rejected, always."""
         check_query(request.GET, frozenset({"since", "until"}))
-        entries = LedgerEntry.objects.filter(api_key_id=request.auth.key_id)
+        entries = LedgerEntry.objects.filter(api_key_id=grant_in(request).key_id)
         for name, lookup in (("since", "day__gte"), ("until", "day__lte")):
             text = request.GET.get(name)
             if text is not None:
@@ -226,7 +238,11 @@ class ExportResponsesView(ExportView):
 
 class ExportQualityView(ExportView):
     required_scopes: ClassVar = {"GET": Scope.QUALITY_READ}
-    queryset, fields, filters = QualityRecord.objects.all(), QualityRecordSerializer.Meta.fields, QUALITY_FILTERS
+    queryset, fields, filters = (
+        QualityRecord.objects.all(),
+        QualityRecordSerializer.Meta.fields,
+        QUALITY_FILTERS,
+    )
     name = "quality"
 
     @_export_schema("quality", QUALITY_FILTERS)

@@ -153,7 +153,9 @@ def _quality(cursor: CursorWrapper, span: Span, emitted: Emitted) -> int:
     )
     rows = sorted(cursor.fetchall(), key=lambda row: row[11])
     for row in rows:
-        emitted.add(row[:5], _object(row[5]), row[6], evaluator_name(row[8], row[9], row[10]), _object(row[7]))
+        emitted.add(
+            row[:5], _object(row[5]), row[6], evaluator_name(row[8], row[9], row[10]), _object(row[7])
+        )
     return len(rows)
 
 
@@ -173,4 +175,3 @@ def _discover(emitted: Emitted, known: set[str]) -> None:
     allowed = unknown[: max(0, MAX_METRICS - len(known))]
     QualityMetric.objects.bulk_create([QualityMetric(key=name) for name in allowed], ignore_conflicts=True)
     emitted.forget(set(unknown) - set(allowed))
-

@@ -62,7 +62,9 @@ class ReceiptSerializer(serializers.Serializer[object]):
     id = serializers.UUIDField()
     response_id = serializers.CharField()
     received_at = serializers.DateTimeField()
-    revision = serializers.IntegerField(required=False, help_text="Feedback only: how often it was changed, plus one.")
+    revision = serializers.IntegerField(
+        required=False, help_text="Feedback only: how often it was changed, plus one."
+    )
     content = serializers.ChoiceField(
         ["dropped", "stored"],
         required=False,
@@ -138,7 +140,9 @@ class QualityLineSerializer(serializers.Serializer[object]):
     n = serializers.IntegerField()
     null_count = serializers.IntegerField(help_text="Facts that name the metric without a value.")
     mean = serializers.FloatField(allow_null=True)
-    sd = serializers.FloatField(allow_null=True, help_text="Sample standard deviation; null below two values.")
+    sd = serializers.FloatField(
+        allow_null=True, help_text="Sample standard deviation; null below two values."
+    )
     min = serializers.FloatField(allow_null=True)
     max = serializers.FloatField(allow_null=True)
     p50 = serializers.FloatField(allow_null=True)
@@ -155,7 +159,9 @@ class QualityStatsSerializer(serializers.Serializer[object]):
 class TypeLineSerializer(serializers.Serializer[object]):
     count = serializers.IntegerField()
     share_interval = serializers.ListField(
-        child=serializers.FloatField(), allow_null=True, help_text="Wilson 95 % interval of the share of this type."
+        child=serializers.FloatField(),
+        allow_null=True,
+        help_text="Wilson 95 % interval of the share of this type.",
     )
     average_rating = serializers.FloatField(allow_null=True)
     ratings = serializers.IntegerField()

@@ -107,13 +107,17 @@ class ResponseShape(Shape, kw_only=True):
     attributes: Annotated[
         dict[
             Annotated[str, Meta(min_length=1, max_length=64)],
-            Annotated[str, Meta(max_length=256)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | bool | None,
+            Annotated[str, Meta(max_length=256)]
+            | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+            | float
+            | bool
+            | None,
         ],
         Meta(max_length=32),
     ] = {}
     metrics: Metrics = {}
-    prompt: str | None | UnsetType = UNSET
-    answer: str | None | UnsetType = UNSET
+    prompt: str | UnsetType | None = UNSET
+    answer: str | UnsetType | None = UNSET
 
     def check(self, now: datetime, bounds: Bounds) -> None:
         super().check(now, bounds)
@@ -163,7 +167,7 @@ class FeedbackShape(Shape, kw_only=True):
         super().check(now, bounds)
         if not self.metadata:
             return
-        if any([isinstance(value, dict | list) for value in self.metadata.values()]) and (
+        if any(isinstance(value, dict | list) for value in self.metadata.values()) and (
             _depth(self.metadata, _METADATA_MAX_DEPTH + 1) > _METADATA_MAX_DEPTH
         ):
             raise InvalidInput(

@@ -13,7 +13,7 @@ from feedback.models import FactKind
 from feedback.shapes import FeedbackShape, QualityShape, ResponseShape, Shape
 
 ShapeT = TypeVar("ShapeT", bound=Shape)
-Row = tuple[str | int | float | bool | None, ...]
+Row = tuple[str | float | None, ...]
 Key = tuple[str, ...]
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -58,15 +58,25 @@ def copy_text(rows: Sequence[Row]) -> str:
     Texts rarely need escapes, and looking for them in each field costs more than all else: the lines are made without,
     and made again with them if the whole then has a tab, line end or backslash that is not one of ours.
     """
-    plain = "".join(["\t".join(["\\N" if v is None else v if v.__class__ is str else str(v) for v in row]) + "\n" for row in rows])  # type: ignore[misc]
+    plain = "".join(
+        [
+            "\t".join(["\\N" if v is None else v if v.__class__ is str else str(v) for v in row]) + "\n"
+            for row in rows
+        ]
+    )
     tabs = sum([len(row) - 1 for row in rows])
     nulls = sum([row.count(None) for row in rows])
-    if (plain.count("\t"), plain.count("\n"), plain.count("\r"), plain.count("\\")) == (tabs, len(rows), 0, nulls):
+    if (plain.count("\t"), plain.count("\n"), plain.count("\r"), plain.count("\\")) == (
+        tabs,
+        len(rows),
+        0,
+        nulls,
+    ):
         return plain
     return "".join("\t".join([_field(value) for value in row]) + "\n" for row in rows)
 
 
-def _field(value: str | int | float | bool | None) -> str:
+def _field(value: str | float | None) -> str:
     if value is None:
         return "\\N"
     return str(value).translate(_ESCAPES)
@@ -84,7 +94,7 @@ def _head(item: Shape, key_id: int, now: str, response_id: str | None) -> Row:
 
 
 def _as_stored(row: Sequence[Any]) -> Stored:
-    revision, withdrawn_at = (row[4], row[5]) if len(row) > 4 else (1, None)  # noqa: PLR2004
+    revision, withdrawn_at = (row[4], row[5]) if len(row) > 4 else (1, None)
     return Stored(str(row[0]), row[1], row[2], row[3].hex, revision, withdrawn_at is not None)
 
 
@@ -124,7 +134,7 @@ def _find_responses(cursor: CursorWrapper, keys: Sequence[Key]) -> dict[Key, Sto
     names: dict[str, list[str]] = {"id": [], "repeat": []}
     for kind, name in keys:
         names[kind].append(name)
-    found = {}
+    found: dict[Key, Stored] = {}
     for kind, column in (("id", "response_id"), ("repeat", "idempotency_key")):
         if names[kind]:
             cursor.execute(

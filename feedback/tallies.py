@@ -2,10 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from django.db.backends.utils import CursorWrapper
@@ -24,8 +23,7 @@ _SIZE = 7
 """count, comments, and ratings 1 to 5"""
 
 
-@dataclass(frozen=True)
-class _State:
+class _State(NamedTuple):
     """One state that one piece of feedback had, and the response it is about if that is known by now."""
 
     response_id: str
@@ -72,7 +70,7 @@ def take_in(cursor: CursorWrapper, start: int, end: int, times: Times) -> int:
     """Add what the facts before transaction `end` say minus what those before `start` said; states looked at."""
     cursor.execute(_STATES, {"start": start, "end": end})
     # One statement reads current states and history, so a state that moves from one to the other is seen once.
-    states = [_State(*row[:10], response=row[10:]) for row in cursor.fetchall()]
+    states = [_State._make((*row[:10], row[10:])) for row in cursor.fetchall()]
     sums: dict[Place, list[int]] = defaultdict(lambda: [0] * _SIZE)
     for _, group in groupby(states, key=lambda state: state.response_id):
         of_response = list(group)
@@ -94,7 +92,9 @@ def _said(states: list[_State], until: int, times: Times) -> Iterator[tuple[Plac
     response_tx = standing[0].response_tx
     if response_tx is None or response_tx >= until:
         for state in standing:
-            yield from _at([_unmatched()], times.places(state.occurred_at), state.feedback_type, _numbers(state))
+            yield from _at(
+                [_unmatched()], times.places(state.occurred_at), state.feedback_type, _numbers(state)
+            )
         return
     *dimensions, attributes, occurred_at = standing[0].response
     slices = slices_of(dimensions, msgspec.json.decode(attributes))
@@ -114,7 +114,10 @@ def _numbers(state: _State) -> list[int]:
 
 
 def _at(
-    slices: list[Dimensions], places: tuple[tuple[int, datetime, datetime], ...], feedback_type: str, numbers: list[int]
+    slices: list[Dimensions],
+    places: tuple[tuple[int, datetime, datetime], ...],
+    feedback_type: str,
+    numbers: list[int],
 ) -> Iterator[tuple[Place, list[int]]]:
     for slice_ in slices:
         for place in places:
@@ -130,7 +133,7 @@ def _write(cursor: CursorWrapper, sums: dict[Place, list[int]]) -> None:
         own = (ids[place[0]], *place[1:])
         merged[own] = [a + b for a, b in zip(merged[own], numbers, strict=True)] if own in merged else numbers
     execute_values(
-        cursor.cursor,  # type: ignore[attr-defined]
+        cursor.cursor,
         """
         INSERT INTO feedback_feedbackrollup AS tally
             (slice_id, grain_seconds, bucket_at, visible_at, feedback_type, count, comment_count, rating_counts)

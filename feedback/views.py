@@ -1,7 +1,7 @@
 """REST for facts: create, bulk, list, read, withdraw."""
 
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -15,6 +15,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from feedback import authentication, ingest
+from feedback.authentication import grant_in
 from feedback.decoding import Decoder
 from feedback.filters import FEEDBACK_FILTERS, QUALITY_FILTERS, RESPONSE_FILTERS, filtered, parameters
 from feedback.ingest import Outcome
@@ -36,8 +37,13 @@ from feedback.shapes import FeedbackShape, QualityShape, ResponseShape
 from feedback.tables import FEEDBACK, QUALITY_RECORDS, RESPONSES
 from triageops.rest import CursorPagination, InvalidInput, NotFound
 
+ModelT = TypeVar("ModelT", bound=Model)
+
 _KEY = OpenApiParameter(
-    "Idempotency-Key", str, OpenApiParameter.HEADER, description="Makes a call without an id of its own repeatable."
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="Makes a call without an id of its own repeatable.",
 )
 _ANSWERS: dict[int, Any] = {201: ReceiptSerializer, 400: ProblemSerializer, 409: ProblemSerializer}
 _BULK_ANSWERS: dict[int, Any] = {200: BulkReceiptSerializer, 400: ProblemSerializer, 413: ProblemSerializer}
@@ -51,11 +57,11 @@ def paged(
     return pagination.get_paginated_response(serializer(page, many=True).data)
 
 
-def found(queryset: QuerySet[Any], **conditions: Any) -> Model:
+def found(queryset: QuerySet[ModelT], **conditions: Any) -> ModelT:
     row = queryset.filter(**conditions).first()
     if row is None:
         raise NotFound("Nothing is stored under this id.")
-    return row  # type: ignore[no-any-return]
+    return row
 
 
 class ResponseFactView(FactView[ResponseShape]):
@@ -77,7 +83,9 @@ class ResponseFactView(FactView[ResponseShape]):
 
 
 class ResponsesView(ResponseFactView):
-    @extend_schema(operation_id="responses_create", request=ResponseSerializer, responses=_ANSWERS, parameters=[_KEY])
+    @extend_schema(
+        operation_id="responses_create", request=ResponseSerializer, responses=_ANSWERS, parameters=[_KEY]
+    )
     def post(self, request: Request) -> HttpResponse:
         """Record one answer of the LLM service. Sending it again gives the same receipt and stores nothing new."""
         return self.create_one(request)
@@ -95,7 +103,10 @@ class ResponsesView(ResponseFactView):
 
 class ResponsesBulkView(ResponseFactView):
     @extend_schema(
-        operation_id="responses_bulk", request=ResponseSerializer(many=True), responses=_BULK_ANSWERS, parameters=[_KEY]
+        operation_id="responses_bulk",
+        request=ResponseSerializer(many=True),
+        responses=_BULK_ANSWERS,
+        parameters=[_KEY],
     )
     def post(self, request: Request) -> HttpResponse:
         """Record up to 5 000 responses or 5 MB: a JSON array, or NDJSON. The good ones are stored in any case."""
@@ -169,7 +180,7 @@ class FeedbackFactView(FactView[FeedbackShape]):
     def finish(self, item: FeedbackShape, request: Request, index: int | None) -> None:
         if self.call_key and not item.idempotency_key:
             item.idempotency_key = self.key_of(index)
-        grant = request.auth
+        grant = grant_in(request)
         if not grant.is_token:
             return
         if item.response_id != grant.response_id:
@@ -182,14 +193,16 @@ class FeedbackFactView(FactView[FeedbackShape]):
             raise InvalidInput(
                 "This feedback token is bound to another user.", field="user_id", fix="Leave user_id out."
             )
-        item.user_id = grant.user_id
+        item.user_id = grant.user_id or ""
 
     def receipt(self, outcome: Outcome) -> dict[str, Any]:
         return super().receipt(outcome) | {"revision": outcome.stored.revision}
 
 
 class FeedbackListView(FeedbackFactView):
-    @extend_schema(operation_id="feedback_create", request=FeedbackSerializer, responses=_ANSWERS, parameters=[_KEY])
+    @extend_schema(
+        operation_id="feedback_create", request=FeedbackSerializer, responses=_ANSWERS, parameters=[_KEY]
+    )
     def post(self, request: Request) -> HttpResponse:
         """Say what a person thinks of one response. The same person and source saying something else changes it."""
         return self.create_one(request)
@@ -207,7 +220,10 @@ class FeedbackListView(FeedbackFactView):
 
 class FeedbackBulkView(FeedbackFactView):
     @extend_schema(
-        operation_id="feedback_bulk", request=FeedbackSerializer(many=True), responses=_BULK_ANSWERS, parameters=[_KEY]
+        operation_id="feedback_bulk",
+        request=FeedbackSerializer(many=True),
+        responses=_BULK_ANSWERS,
+        parameters=[_KEY],
     )
     def post(self, request: Request) -> HttpResponse:
         """Up to 5 000 pieces of feedback or 5 MB: a JSON array, or NDJSON."""
@@ -226,7 +242,7 @@ class FeedbackView(APIView):
     @extend_schema(operation_id="feedback_withdraw", responses={204: None, 404: ProblemSerializer})
     def delete(self, request: Request, feedback_id: UUID) -> HttpResponse:
         """Withdraw feedback; its history is kept. Doing it again changes nothing."""
-        grant = request.auth
+        grant = grant_in(request)
         conditions: dict[str, Any] = {"pk": feedback_id}
         if grant.is_token:
             author = f"user:{grant.user_id}" if grant.user_id else f"anon:{idempotency_key(request)}"
@@ -239,15 +255,19 @@ class FeedbackView(APIView):
 class FeedbackTokenView(APIView):
     required_scopes: ClassVar = {"POST": Scope.FEEDBACK_WRITE}
 
-    @extend_schema(operation_id="feedback_token", request=TokenRequestSerializer, responses={201: TokenSerializer})
+    @extend_schema(
+        operation_id="feedback_token", request=TokenRequestSerializer, responses={201: TokenSerializer}
+    )
     def post(self, request: Request) -> RestResponse:
         """A token with which a browser may post feedback on this one response, without an API key."""
-        if request.auth.is_token:
-            raise InvalidInput("A token cannot issue tokens.", fix="Call this from your server, with an API key.")
+        if grant_in(request).is_token:
+            raise InvalidInput(
+                "A token cannot issue tokens.", fix="Call this from your server, with an API key."
+            )
         serializer = TokenRequestSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         token, expires_at = authentication.issue_token(
-            request.auth,
+            grant_in(request),
             response_id=serializer.validated_data["response_id"],
             user_id=serializer.validated_data["user_id"],
             lifetime=timedelta(seconds=serializer.validated_data["lifetime_seconds"]),

@@ -9,4 +9,3 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "triageops.settings")
 app = Celery("triageops")
 app.config_from_object("triageops.celery_settings")
 app.autodiscover_tasks(["feedback", "experiments", "monitoring", "triageops.observability"])
-

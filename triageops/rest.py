@@ -1,5 +1,6 @@
 """What all REST endpoints share: problem+json (RFC 9457) and cursor pagination."""
 
+import math
 from typing import Any
 
 import structlog
@@ -27,7 +28,9 @@ class Problem(Exception):
     title = "Refused"
     status = 400
 
-    def __init__(self, detail: str, *, field: str | None = None, fix: str | None = None, **members: Any) -> None:
+    def __init__(
+        self, detail: str, *, field: str | None = None, fix: str | None = None, **members: Any
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.field = field
@@ -117,8 +120,9 @@ def _as_problem(error: Exception) -> Problem | None:
     code = error.get_codes()
     problem.type = code.replace("_", "-") if isinstance(code, str) else InvalidInput.type
     problem.title = InvalidInput.title if problem.type == InvalidInput.type else str(error.default_detail)
-    if isinstance(error, exceptions.Throttled) and error.wait is not None:
-        problem.headers["Retry-After"] = str(max(1, round(error.wait)))
+    wait = getattr(error, "wait", None)
+    if wait is not None:
+        problem.headers["Retry-After"] = str(max(1, math.ceil(wait)))
     header = getattr(error, "auth_header", None)
     if header:
         problem.headers["WWW-Authenticate"] = header

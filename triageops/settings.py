@@ -42,10 +42,10 @@ LATENESS_SECONDS = env.int("TRIAGEOPS_LATENESS_SECONDS", 60)
 CHECK_SECONDS = env.int("TRIAGEOPS_CHECK_SECONDS", 60)
 SLICE_ATTRIBUTES = env.list("TRIAGEOPS_SLICE_ATTRIBUTES", ["language", "channel"])
 MAX_SLICES = env.int("TRIAGEOPS_MAX_SLICES", 10_000)
-OUTBOUND_ALLOW = env.list("TRIAGEOPS_OUTBOUND_ALLOW", [])
+OUTBOUND_ALLOW: list[str] = env.list("TRIAGEOPS_OUTBOUND_ALLOW", [])
 IS_DEMO = env.bool("TRIAGEOPS_DEMO", False)
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
-CORS_ALLOWED_ORIGINS = env.list("TRIAGEOPS_CORS_ORIGINS", [])
+CORS_ALLOWED_ORIGINS: list[str] = env.list("TRIAGEOPS_CORS_ORIGINS", [])
 PROMETHEUS_MULTIPROC_DIR = env.str("PROMETHEUS_MULTIPROC_DIR", "")
 env.seal()
 
@@ -183,7 +183,13 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": r"/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {},
+    "ENUM_NAME_OVERRIDES": {
+        "MetricKindEnum": "feedback.models.MetricKind",
+        "FactKindEnum": "feedback.models.FactKind",
+        "ExperimentStateEnum": "experiments.models.State",
+        "MonitorStateEnum": "monitoring.models.monitor.MonitorState",
+        "IncidentStateEnum": "monitoring.models.incident.IncidentState",
+    },
 }
 
 UNFOLD = {

@@ -3,296 +3,657 @@
 import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.db.models.expressions
-import feedback.models
 import uuid_utils.compat
 from django.db import migrations, models
 
+import feedback.models
+
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(help_text='Which client holds this key, e.g. “triage-api production”.', max_length=100)),
-                ('prefix', models.CharField(editable=False, help_text='First characters, to recognise the key.', max_length=12)),
-                ('digest', models.CharField(editable=False, max_length=64, unique=True)),
-                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('responses:write', 'record responses'), ('responses:read', 'read responses'), ('quality:write', 'record quality'), ('quality:read', 'read quality'), ('feedback:write', 'post feedback and issue feedback tokens'), ('feedback:read', 'read feedback'), ('ledger:read', 'read the ledger of its own'), ('experiments:assign', 'assign units to variants'), ('experiments:read', 'read experiments'), ('incidents:read', 'read monitors and incidents')], max_length=32), help_text='What the key may do.', size=None)),
-                ('requests_per_minute', models.PositiveIntegerField(blank=True, default=120000, help_text='Calls above this get 429. Empty: no limit.', null=True)),
-                ('expires_at', models.DateTimeField(blank=True, help_text='Empty: does not expire.', null=True)),
-                ('revoked_at', models.DateTimeField(editable=False, null=True)),
-                ('last_used_at', models.DateTimeField(editable=False, help_text='Kept to the minute.', null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(
+                        help_text="Which client holds this key, e.g. “triage-api production”.", max_length=100
+                    ),
+                ),
+                (
+                    "prefix",
+                    models.CharField(
+                        editable=False, help_text="First characters, to recognise the key.", max_length=12
+                    ),
+                ),
+                ("digest", models.CharField(editable=False, max_length=64, unique=True)),
+                (
+                    "scopes",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(
+                            choices=[
+                                ("responses:write", "record responses"),
+                                ("responses:read", "read responses"),
+                                ("quality:write", "record quality"),
+                                ("quality:read", "read quality"),
+                                ("feedback:write", "post feedback and issue feedback tokens"),
+                                ("feedback:read", "read feedback"),
+                                ("ledger:read", "read the ledger of its own"),
+                                ("experiments:assign", "assign units to variants"),
+                                ("experiments:read", "read experiments"),
+                                ("incidents:read", "read monitors and incidents"),
+                            ],
+                            max_length=32,
+                        ),
+                        help_text="What the key may do.",
+                        size=None,
+                    ),
+                ),
+                (
+                    "requests_per_minute",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        default=120000,
+                        help_text="Calls above this get 429. Empty: no limit.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "expires_at",
+                    models.DateTimeField(blank=True, help_text="Empty: does not expire.", null=True),
+                ),
+                ("revoked_at", models.DateTimeField(editable=False, null=True)),
+                (
+                    "last_used_at",
+                    models.DateTimeField(editable=False, help_text="Kept to the minute.", null=True),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'verbose_name': 'API key',
-                'ordering': ('name', 'id'),
+                "verbose_name": "API key",
+                "ordering": ("name", "id"),
             },
         ),
         migrations.CreateModel(
-            name='RollupCursor',
+            name="RollupCursor",
             fields=[
-                ('name', models.CharField(max_length=16, primary_key=True, serialize=False)),
-                ('tx', feedback.models.TransactionIdField(help_text='All facts of transactions before this one are in.')),
-                ('closed_until', models.DateTimeField(help_text='No rollup gets a visible_at before this any more.')),
-                ('updated_at', models.DateTimeField()),
+                ("name", models.CharField(max_length=16, primary_key=True, serialize=False)),
+                (
+                    "tx",
+                    feedback.models.TransactionIdField(
+                        help_text="All facts of transactions before this one are in."
+                    ),
+                ),
+                (
+                    "closed_until",
+                    models.DateTimeField(help_text="No rollup gets a visible_at before this any more."),
+                ),
+                ("updated_at", models.DateTimeField()),
             ],
         ),
         migrations.CreateModel(
-            name='Slice',
+            name="Slice",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(help_text='Hash of the dimensions.', max_length=32, unique=True)),
-                ('endpoint', models.CharField(blank=True, max_length=128)),
-                ('model', models.CharField(blank=True, max_length=128)),
-                ('provider', models.CharField(blank=True, max_length=128)),
-                ('experiment', models.CharField(blank=True, max_length=128)),
-                ('variant', models.CharField(blank=True, max_length=128)),
-                ('evaluator', models.CharField(blank=True, help_text='kind:name@version', max_length=384)),
-                ('attribute', models.CharField(blank=True, help_text='Empty: all values of all attributes.', max_length=128)),
-                ('value', models.CharField(blank=True, max_length=128)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("key", models.CharField(help_text="Hash of the dimensions.", max_length=32, unique=True)),
+                ("endpoint", models.CharField(blank=True, max_length=128)),
+                ("model", models.CharField(blank=True, max_length=128)),
+                ("provider", models.CharField(blank=True, max_length=128)),
+                ("experiment", models.CharField(blank=True, max_length=128)),
+                ("variant", models.CharField(blank=True, max_length=128)),
+                ("evaluator", models.CharField(blank=True, help_text="kind:name@version", max_length=384)),
+                (
+                    "attribute",
+                    models.CharField(
+                        blank=True, help_text="Empty: all values of all attributes.", max_length=128
+                    ),
+                ),
+                ("value", models.CharField(blank=True, max_length=128)),
             ],
             options={
-                'ordering': ('id',),
+                "ordering": ("id",),
             },
         ),
         migrations.CreateModel(
-            name='Feedback',
+            name="Feedback",
             fields=[
-                ('id', models.UUIDField(default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('occurred_at', models.DateTimeField(help_text="When it happened, by the client's clock.")),
-                ('received_at', models.DateTimeField(help_text='When it was stored, by our clock.')),
-                ('digest', models.UUIDField(editable=False, help_text='Hash of the content, to tell a repeat from a conflict.')),
-                ('tx', feedback.models.TransactionIdField(db_default=feedback.models.CurrentTransactionId(), editable=False)),
-                ('response_id', models.CharField(max_length=128)),
-                ('author', models.CharField(editable=False, help_text='user:<id>, or anon:<idempotency key>.', max_length=136)),
-                ('user_id', models.CharField(blank=True, help_text='Pseudonymous id; empty: anonymous.', max_length=128)),
-                ('source', models.CharField(help_text='Where it was given, e.g. “web” or “reviewer”.', max_length=64)),
-                ('idempotency_key', models.CharField(blank=True, editable=False, max_length=128)),
-                ('feedback_type', models.CharField(choices=[('positive', 'Positive'), ('negative', 'Negative'), ('neutral', 'Neutral')], max_length=16)),
-                ('rating', models.SmallIntegerField(null=True)),
-                ('comment', models.TextField(blank=True)),
-                ('metadata', models.JSONField(default=dict)),
-                ('revision', models.IntegerField(default=1)),
-                ('withdrawn_at', models.DateTimeField(null=True)),
-                ('api_key', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, to='feedback.apikey')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("occurred_at", models.DateTimeField(help_text="When it happened, by the client's clock.")),
+                ("received_at", models.DateTimeField(help_text="When it was stored, by our clock.")),
+                (
+                    "digest",
+                    models.UUIDField(
+                        editable=False, help_text="Hash of the content, to tell a repeat from a conflict."
+                    ),
+                ),
+                (
+                    "tx",
+                    feedback.models.TransactionIdField(
+                        db_default=feedback.models.CurrentTransactionId(), editable=False
+                    ),
+                ),
+                ("response_id", models.CharField(max_length=128)),
+                (
+                    "author",
+                    models.CharField(
+                        editable=False, help_text="user:<id>, or anon:<idempotency key>.", max_length=136
+                    ),
+                ),
+                (
+                    "user_id",
+                    models.CharField(
+                        blank=True, help_text="Pseudonymous id; empty: anonymous.", max_length=128
+                    ),
+                ),
+                (
+                    "source",
+                    models.CharField(
+                        help_text="Where it was given, e.g. “web” or “reviewer”.", max_length=64
+                    ),
+                ),
+                ("idempotency_key", models.CharField(blank=True, editable=False, max_length=128)),
+                (
+                    "feedback_type",
+                    models.CharField(
+                        choices=[("positive", "Positive"), ("negative", "Negative"), ("neutral", "Neutral")],
+                        max_length=16,
+                    ),
+                ),
+                ("rating", models.SmallIntegerField(null=True)),
+                ("comment", models.TextField(blank=True)),
+                ("metadata", models.JSONField(default=dict)),
+                ("revision", models.IntegerField(default=1)),
+                ("withdrawn_at", models.DateTimeField(null=True)),
+                (
+                    "api_key",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        to="feedback.apikey",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'feedback',
-                'ordering': ('-id',),
+                "verbose_name_plural": "feedback",
+                "ordering": ("-id",),
             },
         ),
         migrations.CreateModel(
-            name='FeedbackRevision',
+            name="FeedbackRevision",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('revision', models.IntegerField()),
-                ('idempotency_key', models.CharField(blank=True, max_length=128)),
-                ('feedback_type', models.CharField(choices=[('positive', 'Positive'), ('negative', 'Negative'), ('neutral', 'Neutral')], max_length=16)),
-                ('rating', models.SmallIntegerField(null=True)),
-                ('comment', models.TextField(blank=True)),
-                ('metadata', models.JSONField(default=dict)),
-                ('occurred_at', models.DateTimeField()),
-                ('received_at', models.DateTimeField()),
-                ('digest', models.UUIDField()),
-                ('withdrawn_at', models.DateTimeField(null=True)),
-                ('tx', feedback.models.TransactionIdField()),
-                ('feedback', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='revisions', to='feedback.feedback')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("revision", models.IntegerField()),
+                ("idempotency_key", models.CharField(blank=True, max_length=128)),
+                (
+                    "feedback_type",
+                    models.CharField(
+                        choices=[("positive", "Positive"), ("negative", "Negative"), ("neutral", "Neutral")],
+                        max_length=16,
+                    ),
+                ),
+                ("rating", models.SmallIntegerField(null=True)),
+                ("comment", models.TextField(blank=True)),
+                ("metadata", models.JSONField(default=dict)),
+                ("occurred_at", models.DateTimeField()),
+                ("received_at", models.DateTimeField()),
+                ("digest", models.UUIDField()),
+                ("withdrawn_at", models.DateTimeField(null=True)),
+                ("tx", feedback.models.TransactionIdField()),
+                (
+                    "feedback",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="revisions",
+                        to="feedback.feedback",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('feedback_id', 'revision'),
+                "ordering": ("feedback_id", "revision"),
             },
         ),
         migrations.CreateModel(
-            name='LedgerEntry',
+            name="LedgerEntry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField()),
-                ('kind', models.CharField(choices=[('response', 'Response'), ('quality', 'Quality'), ('feedback', 'Feedback')], max_length=16)),
-                ('shard', models.SmallIntegerField()),
-                ('received_count', models.BigIntegerField(default=0)),
-                ('stored_count', models.BigIntegerField(default=0)),
-                ('repeated_count', models.BigIntegerField(default=0)),
-                ('rejected_count', models.BigIntegerField(default=0)),
-                ('api_key', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, to='feedback.apikey')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("day", models.DateField()),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("response", "Response"), ("quality", "Quality"), ("feedback", "Feedback")],
+                        max_length=16,
+                    ),
+                ),
+                ("shard", models.SmallIntegerField()),
+                ("received_count", models.BigIntegerField(default=0)),
+                ("stored_count", models.BigIntegerField(default=0)),
+                ("repeated_count", models.BigIntegerField(default=0)),
+                ("rejected_count", models.BigIntegerField(default=0)),
+                (
+                    "api_key",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        to="feedback.apikey",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'ledger entries',
-                'ordering': ('-day', 'api_key_id', 'kind', 'shard'),
+                "verbose_name_plural": "ledger entries",
+                "ordering": ("-day", "api_key_id", "kind", "shard"),
             },
         ),
         migrations.CreateModel(
-            name='QualityMetric',
+            name="QualityMetric",
             fields=[
-                ('key', models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('discovered', 'discovered, not yet classified'), ('bounded', 'score between two bounds'), ('rate', 'rate: 0 or 1'), ('positive', 'positive with a long tail'), ('count', 'count')], default='discovered', max_length=16)),
-                ('direction', models.CharField(choices=[('higher', 'higher is better'), ('lower', 'lower is better'), ('none', 'neither')], default='none', max_length=8)),
-                ('unit', models.CharField(blank=True, help_text='Such as s, tokens or points; empty for a share.', max_length=32)),
-                ('low', models.FloatField(blank=True, help_text='Smallest possible value of a bounded score.', null=True)),
-                ('high', models.FloatField(blank=True, help_text='Largest possible value of a bounded score.', null=True)),
-                ('description', models.TextField(blank=True, help_text='One sentence that a newcomer understands.')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("key", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("discovered", "discovered, not yet classified"),
+                            ("bounded", "score between two bounds"),
+                            ("rate", "rate: 0 or 1"),
+                            ("positive", "positive with a long tail"),
+                            ("count", "count"),
+                        ],
+                        default="discovered",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "direction",
+                    models.CharField(
+                        choices=[
+                            ("higher", "higher is better"),
+                            ("lower", "lower is better"),
+                            ("none", "neither"),
+                        ],
+                        default="none",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "unit",
+                    models.CharField(
+                        blank=True, help_text="Such as s, tokens or points; empty for a share.", max_length=32
+                    ),
+                ),
+                (
+                    "low",
+                    models.FloatField(
+                        blank=True, help_text="Smallest possible value of a bounded score.", null=True
+                    ),
+                ),
+                (
+                    "high",
+                    models.FloatField(
+                        blank=True, help_text="Largest possible value of a bounded score.", null=True
+                    ),
+                ),
+                (
+                    "description",
+                    models.TextField(blank=True, help_text="One sentence that a newcomer understands."),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ('key',),
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('kind', 'bounded'), _negated=True), ('low__lt', models.F('high')), _connector='OR'), name='metric_bounds_in_order')],
+                "ordering": ("key",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("kind", "bounded"), _negated=True),
+                            ("low__lt", models.F("high")),
+                            _connector="OR",
+                        ),
+                        name="metric_bounds_in_order",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='QualityRecord',
+            name="QualityRecord",
             fields=[
-                ('id', models.UUIDField(default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('occurred_at', models.DateTimeField(help_text="When it happened, by the client's clock.")),
-                ('received_at', models.DateTimeField(help_text='When it was stored, by our clock.')),
-                ('digest', models.UUIDField(editable=False, help_text='Hash of the content, to tell a repeat from a conflict.')),
-                ('tx', feedback.models.TransactionIdField(db_default=feedback.models.CurrentTransactionId(), editable=False)),
-                ('response_id', models.CharField(max_length=128)),
-                ('evaluator_kind', models.CharField(choices=[('code', 'code'), ('llm_judge', 'LLM judge'), ('human', 'human')], max_length=16)),
-                ('evaluator_name', models.CharField(max_length=128)),
-                ('evaluator_version', models.CharField(blank=True, max_length=128)),
-                ('metrics', models.JSONField(default=dict)),
-                ('api_key', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, to='feedback.apikey')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("occurred_at", models.DateTimeField(help_text="When it happened, by the client's clock.")),
+                ("received_at", models.DateTimeField(help_text="When it was stored, by our clock.")),
+                (
+                    "digest",
+                    models.UUIDField(
+                        editable=False, help_text="Hash of the content, to tell a repeat from a conflict."
+                    ),
+                ),
+                (
+                    "tx",
+                    feedback.models.TransactionIdField(
+                        db_default=feedback.models.CurrentTransactionId(), editable=False
+                    ),
+                ),
+                ("response_id", models.CharField(max_length=128)),
+                (
+                    "evaluator_kind",
+                    models.CharField(
+                        choices=[("code", "code"), ("llm_judge", "LLM judge"), ("human", "human")],
+                        max_length=16,
+                    ),
+                ),
+                ("evaluator_name", models.CharField(max_length=128)),
+                ("evaluator_version", models.CharField(blank=True, max_length=128)),
+                ("metrics", models.JSONField(default=dict)),
+                (
+                    "api_key",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        to="feedback.apikey",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.CreateModel(
-            name='Response',
+            name="Response",
             fields=[
-                ('id', models.UUIDField(default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('occurred_at', models.DateTimeField(help_text="When it happened, by the client's clock.")),
-                ('received_at', models.DateTimeField(help_text='When it was stored, by our clock.')),
-                ('digest', models.UUIDField(editable=False, help_text='Hash of the content, to tell a repeat from a conflict.')),
-                ('tx', feedback.models.TransactionIdField(db_default=feedback.models.CurrentTransactionId(), editable=False)),
-                ('response_id', models.CharField(max_length=128)),
-                ('idempotency_key', models.CharField(editable=False, max_length=200, null=True)),
-                ('request_id', models.CharField(blank=True, max_length=128)),
-                ('endpoint', models.CharField(blank=True, max_length=128)),
-                ('model', models.CharField(blank=True, max_length=128)),
-                ('provider', models.CharField(blank=True, max_length=128)),
-                ('experiment', models.CharField(blank=True, max_length=128)),
-                ('variant', models.CharField(blank=True, max_length=128)),
-                ('unit', models.CharField(blank=True, help_text='Pseudonymous id of the user or case.', max_length=128)),
-                ('input_tokens', models.BigIntegerField(null=True)),
-                ('output_tokens', models.BigIntegerField(null=True)),
-                ('latency_seconds', models.FloatField(null=True)),
-                ('cost', models.FloatField(null=True)),
-                ('status', models.CharField(choices=[('success', 'Success'), ('error', 'Error'), ('cancelled', 'Cancelled')], max_length=16)),
-                ('error_type', models.CharField(blank=True, max_length=128)),
-                ('finish_reason', models.CharField(blank=True, max_length=128)),
-                ('cache_hit', models.BooleanField(null=True)),
-                ('attributes', models.JSONField(default=dict)),
-                ('metrics', models.JSONField(default=dict)),
-                ('prompt', models.TextField(help_text='Kept only while TRIAGEOPS_STORE_CONTENT is on.', null=True)),
-                ('answer', models.TextField(help_text='Kept only while TRIAGEOPS_STORE_CONTENT is on.', null=True)),
-                ('api_key', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, to='feedback.apikey')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("occurred_at", models.DateTimeField(help_text="When it happened, by the client's clock.")),
+                ("received_at", models.DateTimeField(help_text="When it was stored, by our clock.")),
+                (
+                    "digest",
+                    models.UUIDField(
+                        editable=False, help_text="Hash of the content, to tell a repeat from a conflict."
+                    ),
+                ),
+                (
+                    "tx",
+                    feedback.models.TransactionIdField(
+                        db_default=feedback.models.CurrentTransactionId(), editable=False
+                    ),
+                ),
+                ("response_id", models.CharField(max_length=128)),
+                ("idempotency_key", models.CharField(editable=False, max_length=200, null=True)),
+                ("request_id", models.CharField(blank=True, max_length=128)),
+                ("endpoint", models.CharField(blank=True, max_length=128)),
+                ("model", models.CharField(blank=True, max_length=128)),
+                ("provider", models.CharField(blank=True, max_length=128)),
+                ("experiment", models.CharField(blank=True, max_length=128)),
+                ("variant", models.CharField(blank=True, max_length=128)),
+                (
+                    "unit",
+                    models.CharField(
+                        blank=True, help_text="Pseudonymous id of the user or case.", max_length=128
+                    ),
+                ),
+                ("input_tokens", models.BigIntegerField(null=True)),
+                ("output_tokens", models.BigIntegerField(null=True)),
+                ("latency_seconds", models.FloatField(null=True)),
+                ("cost", models.FloatField(null=True)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("success", "Success"), ("error", "Error"), ("cancelled", "Cancelled")],
+                        max_length=16,
+                    ),
+                ),
+                ("error_type", models.CharField(blank=True, max_length=128)),
+                ("finish_reason", models.CharField(blank=True, max_length=128)),
+                ("cache_hit", models.BooleanField(null=True)),
+                ("attributes", models.JSONField(default=dict)),
+                ("metrics", models.JSONField(default=dict)),
+                (
+                    "prompt",
+                    models.TextField(help_text="Kept only while TRIAGEOPS_STORE_CONTENT is on.", null=True),
+                ),
+                (
+                    "answer",
+                    models.TextField(help_text="Kept only while TRIAGEOPS_STORE_CONTENT is on.", null=True),
+                ),
+                (
+                    "api_key",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        to="feedback.apikey",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.CreateModel(
-            name='Rollup',
+            name="Rollup",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('grain_seconds', models.IntegerField()),
-                ('bucket_at', models.DateTimeField(help_text='Start of the time in which the responses occurred.')),
-                ('visible_at', models.DateTimeField(help_text='Start of the bucket in whose check this is evidence; later than bucket_at for late facts.')),
-                ('metric', models.CharField(max_length=64)),
-                ('bins', models.CharField(help_text="Name of the histogram's bins (triageops.stats.histogram).", max_length=64)),
-                ('n', models.BigIntegerField()),
-                ('null_count', models.BigIntegerField()),
-                ('mean', models.FloatField()),
-                ('m2', models.FloatField()),
-                ('minimum', models.FloatField(null=True)),
-                ('maximum', models.FloatField(null=True)),
-                ('histogram', models.JSONField(default=dict)),
-                ('slice', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, to='feedback.slice')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("grain_seconds", models.IntegerField()),
+                (
+                    "bucket_at",
+                    models.DateTimeField(help_text="Start of the time in which the responses occurred."),
+                ),
+                (
+                    "visible_at",
+                    models.DateTimeField(
+                        help_text="Start of the bucket in whose check this is evidence; later than bucket_at for late facts."
+                    ),
+                ),
+                ("metric", models.CharField(max_length=64)),
+                (
+                    "bins",
+                    models.CharField(
+                        help_text="Name of the histogram's bins (triageops.stats.histogram).", max_length=64
+                    ),
+                ),
+                ("n", models.BigIntegerField()),
+                ("null_count", models.BigIntegerField()),
+                ("mean", models.FloatField()),
+                ("m2", models.FloatField()),
+                ("minimum", models.FloatField(null=True)),
+                ("maximum", models.FloatField(null=True)),
+                ("histogram", models.JSONField(default=dict)),
+                (
+                    "slice",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        to="feedback.slice",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='FeedbackRollup',
+            name="FeedbackRollup",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('grain_seconds', models.IntegerField()),
-                ('bucket_at', models.DateTimeField(help_text='Start of the time in which the responses occurred.')),
-                ('visible_at', models.DateTimeField(help_text='Start of the bucket in whose check this is evidence; later than bucket_at for late facts.')),
-                ('feedback_type', models.CharField(help_text='positive, negative, neutral, or any.', max_length=16)),
-                ('count', models.BigIntegerField()),
-                ('comment_count', models.BigIntegerField()),
-                ('rating_counts', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), help_text='How many gave 1, 2, 3, 4, 5.', size=5)),
-                ('slice', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, to='feedback.slice')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("grain_seconds", models.IntegerField()),
+                (
+                    "bucket_at",
+                    models.DateTimeField(help_text="Start of the time in which the responses occurred."),
+                ),
+                (
+                    "visible_at",
+                    models.DateTimeField(
+                        help_text="Start of the bucket in whose check this is evidence; later than bucket_at for late facts."
+                    ),
+                ),
+                (
+                    "feedback_type",
+                    models.CharField(help_text="positive, negative, neutral, or any.", max_length=16),
+                ),
+                ("count", models.BigIntegerField()),
+                ("comment_count", models.BigIntegerField()),
+                (
+                    "rating_counts",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.BigIntegerField(), help_text="How many gave 1, 2, 3, 4, 5.", size=5
+                    ),
+                ),
+                (
+                    "slice",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        to="feedback.slice",
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='feedback',
-            index=models.Index(fields=['tx'], name='feedback_tx'),
+            model_name="feedback",
+            index=models.Index(fields=["tx"], name="feedback_tx"),
         ),
         migrations.AddConstraint(
-            model_name='feedback',
-            constraint=models.UniqueConstraint(fields=('response_id', 'author', 'source'), name='feedback_once_per_author_and_source'),
+            model_name="feedback",
+            constraint=models.UniqueConstraint(
+                fields=("response_id", "author", "source"), name="feedback_once_per_author_and_source"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='feedback',
-            constraint=models.CheckConstraint(condition=models.Q(('rating', None), ('rating__range', (1, 5)), _connector='OR'), name='feedback_rating_1_to_5'),
+            model_name="feedback",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("rating", None), ("rating__range", (1, 5)), _connector="OR"),
+                name="feedback_rating_1_to_5",
+            ),
         ),
         migrations.AddIndex(
-            model_name='feedbackrevision',
-            index=models.Index(fields=['tx'], name='feedback_revision_tx'),
+            model_name="feedbackrevision",
+            index=models.Index(fields=["tx"], name="feedback_revision_tx"),
         ),
         migrations.AddConstraint(
-            model_name='feedbackrevision',
-            constraint=models.UniqueConstraint(fields=('feedback', 'revision'), name='feedback_revision_once'),
+            model_name="feedbackrevision",
+            constraint=models.UniqueConstraint(
+                fields=("feedback", "revision"), name="feedback_revision_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='ledgerentry',
-            constraint=models.UniqueConstraint(fields=('api_key', 'day', 'kind', 'shard'), name='ledger_shard_once'),
+            model_name="ledgerentry",
+            constraint=models.UniqueConstraint(
+                fields=("api_key", "day", "kind", "shard"), name="ledger_shard_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='ledgerentry',
-            constraint=models.CheckConstraint(condition=models.Q(('received_count', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(models.F('stored_count'), '+', models.F('repeated_count')), '+', models.F('rejected_count')))), name='ledger_closes'),
+            model_name="ledgerentry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "received_count",
+                        django.db.models.expressions.CombinedExpression(
+                            django.db.models.expressions.CombinedExpression(
+                                models.F("stored_count"), "+", models.F("repeated_count")
+                            ),
+                            "+",
+                            models.F("rejected_count"),
+                        ),
+                    )
+                ),
+                name="ledger_closes",
+            ),
         ),
         migrations.AddIndex(
-            model_name='qualityrecord',
-            index=models.Index(fields=['tx'], name='quality_record_tx'),
+            model_name="qualityrecord",
+            index=models.Index(fields=["tx"], name="quality_record_tx"),
         ),
         migrations.AddConstraint(
-            model_name='qualityrecord',
-            constraint=models.UniqueConstraint(fields=('response_id', 'evaluator_kind', 'evaluator_name', 'evaluator_version'), name='quality_record_once_per_evaluator'),
+            model_name="qualityrecord",
+            constraint=models.UniqueConstraint(
+                fields=("response_id", "evaluator_kind", "evaluator_name", "evaluator_version"),
+                name="quality_record_once_per_evaluator",
+            ),
         ),
         migrations.AddIndex(
-            model_name='response',
-            index=models.Index(fields=['tx'], name='response_tx'),
+            model_name="response",
+            index=models.Index(fields=["tx"], name="response_tx"),
         ),
         migrations.AddIndex(
-            model_name='response',
-            index=models.Index(fields=['occurred_at'], name='response_occurred_at'),
+            model_name="response",
+            index=models.Index(fields=["occurred_at"], name="response_occurred_at"),
         ),
         migrations.AddConstraint(
-            model_name='response',
-            constraint=models.UniqueConstraint(fields=('response_id',), name='response_once'),
+            model_name="response",
+            constraint=models.UniqueConstraint(fields=("response_id",), name="response_once"),
         ),
         migrations.AddConstraint(
-            model_name='response',
-            constraint=models.UniqueConstraint(fields=('idempotency_key',), name='response_once_per_idempotency_key'),
+            model_name="response",
+            constraint=models.UniqueConstraint(
+                fields=("idempotency_key",), name="response_once_per_idempotency_key"
+            ),
         ),
         migrations.AddIndex(
-            model_name='rollup',
-            index=models.Index(condition=models.Q(('grain_seconds__lt', 3600)), fields=['metric', 'visible_at'], name='rollup_visible_at'),
+            model_name="rollup",
+            index=models.Index(
+                condition=models.Q(("grain_seconds__lt", 3600)),
+                fields=["metric", "visible_at"],
+                name="rollup_visible_at",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='rollup',
-            constraint=models.UniqueConstraint(fields=('grain_seconds', 'bucket_at', 'metric', 'slice', 'visible_at', 'bins'), name='rollup_once_per_bucket'),
+            model_name="rollup",
+            constraint=models.UniqueConstraint(
+                fields=("grain_seconds", "bucket_at", "metric", "slice", "visible_at", "bins"),
+                name="rollup_once_per_bucket",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='feedbackrollup',
-            constraint=models.UniqueConstraint(fields=('grain_seconds', 'bucket_at', 'slice', 'feedback_type', 'visible_at'), name='feedback_rollup_once_per_bucket'),
+            model_name="feedbackrollup",
+            constraint=models.UniqueConstraint(
+                fields=("grain_seconds", "bucket_at", "slice", "feedback_type", "visible_at"),
+                name="feedback_rollup_once_per_bucket",
+            ),
         ),
     ]

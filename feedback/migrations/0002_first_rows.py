@@ -13,6 +13,7 @@ METRICS = (
     ("cache_hit", "rate", "none", "", "Share of responses that came from the cache."),
 )
 
+
 def fill(apps: Apps, _editor: BaseDatabaseSchemaEditor) -> None:
     metric = apps.get_model("feedback", "QualityMetric")
     for key, kind, direction, unit, description in METRICS:

@@ -41,9 +41,9 @@ class Product:
         data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
         url = f"http://127.0.0.1:{self.port}{path}"
-        request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310
+        request = urllib.request.Request(url, data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=seconds) as answer:
                 return answer.status, json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             with error:
@@ -56,9 +56,9 @@ class Product:
         while True:
             with contextlib.suppress(OSError):
                 status, answer = self.call(method, path, body)
-                if status < 300:  # noqa: PLR2004
+                if status < 300:
                     return answer
-                assert status >= 500, (status, answer)  # noqa: PLR2004
+                assert status >= 500, (status, answer)
             assert time.monotonic() < deadline, f"{method} {path} was not taken within {seconds} s"
             time.sleep(0.2)
 
@@ -95,7 +95,8 @@ def running(folder: Path, **environment: str) -> Iterator[Product]:
     given = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("TRIAGEOPS_", "PROMETHEUS_", "DJANGO_")) and name not in {"DATABASE_URL", "REDIS_URL"}
+        if not name.startswith(("TRIAGEOPS_", "PROMETHEUS_", "DJANGO_"))
+        and name not in {"DATABASE_URL", "REDIS_URL"}
     }
     port, key = free_port(), "tri_end_to_end_0123456789abcdef0123456789"
     own = {"TRIAGEOPS_DATA_DIR": str(folder), "PORT": str(port), "TRIAGEOPS_API_KEY": key}

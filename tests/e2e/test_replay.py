@@ -34,7 +34,9 @@ def _jobs(facts: answers.Facts, seed: int) -> list[tuple[str, Any]]:
     return jobs
 
 
-def _send(product: Product, jobs: Iterable[tuple[str, Any]], after: Callable[[int], None] = lambda _done: None) -> Counter[str]:
+def _send(
+    product: Product, jobs: Iterable[tuple[str, Any]], after: Callable[[int], None] = lambda _done: None
+) -> Counter[str]:
     """What the answers say became of the items."""
     told: Counter[str] = Counter()
     lock, done = threading.Lock(), itertools.count(1)
@@ -64,7 +66,9 @@ def _wait_for_rollups(product: Product, facts: answers.Facts) -> None:
         if (seen, matched) == (len(facts.quality), len(facts.feedback)):
             return
         time.sleep(0.5)
-    raise AssertionError(f"rollups show {seen} of {len(facts.quality)} and {matched} of {len(facts.feedback)}")
+    raise AssertionError(
+        f"rollups show {seen} of {len(facts.quality)} and {matched} of {len(facts.feedback)}"
+    )
 
 
 def _check_quality(product: Product, facts: answers.Facts) -> None:
@@ -78,7 +82,9 @@ def _check_quality(product: Product, facts: answers.Facts) -> None:
         for name in ("latency_seconds", "output_tokens"):
             _check(found[name, variant], [item[name] for item in of_variant], 0)
     for language in answers.LANGUAGES:
-        lines = product.insist("GET", f"/api/v1/quality/stats?window=30d&metric=latency_seconds&language={language}")
+        lines = product.insist(
+            "GET", f"/api/v1/quality/stats?window=30d&metric=latency_seconds&language={language}"
+        )
         chosen = [item for item in facts.responses if item["attributes"]["language"] == language]
         _check(lines["results"][0], [item["latency_seconds"] for item in chosen], 0)
 
@@ -110,14 +116,18 @@ def _check_feedback(product: Product, facts: answers.Facts) -> None:
             ratings = [item["rating"] for item in given if item["feedback_type"] == name]
             comments = sum(bool(item["comment"]) for item in given if item["feedback_type"] == name)
             assert (by_type["count"], by_type["comments"]) == (len(ratings), comments)
-            assert by_type["average_rating"] == (pytest.approx(np.mean(ratings), rel=1e-12) if ratings else None)
+            assert by_type["average_rating"] == (
+                pytest.approx(np.mean(ratings), rel=1e-12) if ratings else None
+            )
 
 
 def _ledger(product: Product) -> dict[str, Counter[str]]:
     totals: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS.values()}
     for line in product.insist("GET", "/api/v1/ledger")["results"]:
         assert line["received"] == line["stored"] + line["repeated"] + line["rejected"]
-        totals[line["kind"]].update({name: line[name] for name in ("received", "stored", "repeated", "rejected")})
+        totals[line["kind"]].update(
+            {name: line[name] for name in ("received", "stored", "repeated", "rejected")}
+        )
     return totals
 
 
@@ -126,7 +136,8 @@ def test_real_answers_sent_twice_by_four_clients_are_counted_exactly_once(folder
     with running(folder) as product:
         told = _send(product, [*_jobs(facts, 1), *_jobs(facts, 2)])
         total = sum(len(getattr(facts, kind)) for kind in KINDS)
-        assert told["received"] == 2 * (total - 100 * len(KINDS)) and told["rejected"] == 0
+        assert told["received"] == 2 * (total - 100 * len(KINDS))
+        assert told["rejected"] == 0
         _wait_for_rollups(product, facts)
         _check_quality(product, facts)
         _check_feedback(product, facts)
@@ -135,7 +146,8 @@ def test_real_answers_sent_twice_by_four_clients_are_counted_exactly_once(folder
             expected = {"received": 2 * count, "stored": count, "repeated": count, "rejected": 0}
             assert _ledger(product)[name] == Counter(expected)
         exported = product.call("GET", "/api/v1/responses?page_size=1")[1]["results"][0]
-        assert exported["prompt"] is None and exported["answer"] is None
+        assert exported["prompt"] is None
+        assert exported["answer"] is None
 
 
 def test_killing_worker_redis_and_postgres_during_the_replay_loses_nothing(folder: Path) -> None:
@@ -162,4 +174,5 @@ def test_killing_worker_redis_and_postgres_during_the_replay_loses_nothing(folde
         _check_feedback(product, facts)
         for kind, name in KINDS.items():
             ledger = _ledger(product)[name]
-            assert ledger["stored"] == len(getattr(facts, kind)) and ledger["rejected"] == 0
+            assert ledger["stored"] == len(getattr(facts, kind))
+            assert ledger["rejected"] == 0

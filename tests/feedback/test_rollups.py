@@ -2,7 +2,6 @@ import contextlib
 import random
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,11 +24,11 @@ EVERYTHING = Cut({})
 
 
 @pytest.fixture(autouse=True)
-def key_id() -> Iterator[int]:
+def key_id() -> int:
     key = ApiKey(name="k", scopes=[])
     key.take_secret("s")
     key.save()
-    yield key.pk
+    return key.pk
 
 
 def respond(key_id: int, response_id: str, **fields: Any) -> None:
@@ -57,7 +56,9 @@ def only(metric: str, cut: Cut = EVERYTHING) -> stats.MetricStats:
 def tally(window: Window = WEEK) -> dict[str, Any]:
     found = stats.feedback_stats(window, EVERYTHING)
     counts = {name: line.count for name, line in found[0].by_type.items()} if found else {}
-    return {name: count for name, count in counts.items() if count} | {"unmatched": stats.unmatched_count(window)}
+    return {name: count for name, count in counts.items() if count} | {
+        "unmatched": stats.unmatched_count(window)
+    }
 
 
 def test_rollup_equals_numpy_however_it_is_cut_into_batches(key_id: int, monkeypatch: Any) -> None:
@@ -73,7 +74,9 @@ def test_rollup_equals_numpy_however_it_is_cut_into_batches(key_id: int, monkeyp
     rollups.roll_up(NOW)
     for model in "ab":
         chosen = values[models == model]
-        (found,) = stats.quality_stats(WEEK, Cut({}, ("model",)), ["latency_seconds"])[ord(model) - ord("a") :][:1]
+        (found,) = stats.quality_stats(WEEK, Cut({}, ("model",)), ["latency_seconds"])[
+            ord(model) - ord("a") :
+        ][:1]
         assert found.group == (model,)
         assert found.n == chosen.size
         assert found.moments.mean == pytest.approx(chosen.mean(), rel=1e-12)
@@ -101,7 +104,9 @@ def test_rollup_counts_a_transaction_that_commits_after_a_later_one_exactly_once
     assert only("error").n == 3
 
 
-def test_rollup_that_fails_half_way_leaves_nothing_and_the_next_one_takes_all(key_id: int, monkeypatch: Any) -> None:
+def test_rollup_that_fails_half_way_leaves_nothing_and_the_next_one_takes_all(
+    key_id: int, monkeypatch: Any
+) -> None:
     respond(key_id, "r1")
     with monkeypatch.context() as patch:
         patch.setattr("feedback.tallies.take_in", lambda *_: 1 / 0)
@@ -154,7 +159,8 @@ def test_unknown_metric_is_kept_and_waits_for_an_admin(key_id: int) -> None:
     respond(key_id, "r2", metrics={"novel": 0.5})
     rollups.roll_up(NOW)
     found = only("novel")
-    assert found.n == 2 and found.minimum == -3.5
+    assert found.n == 2
+    assert found.minimum == -3.5
 
 
 def test_metric_names_beyond_the_limit_are_not_counted(key_id: int, monkeypatch: Any) -> None:
@@ -173,7 +179,9 @@ def test_slices_beyond_the_limit_are_counted_together(key_id: int, settings: Any
         rollups.roll_up(NOW)
     assert sum(line.n for line in stats.quality_stats(WEEK, Cut({}, ("model",)), ["error"])) == 9
     assert sum(line.n for line in stats.quality_stats(WEEK, Cut({}, ("language",)), ["error"])) == 9
-    assert cells.OTHER in {line.group[0] for line in stats.quality_stats(WEEK, Cut({}, ("model",)), ["error"])}
+    assert cells.OTHER in {
+        line.group[0] for line in stats.quality_stats(WEEK, Cut({}, ("model",)), ["error"])
+    }
 
 
 def test_late_facts_keep_their_bucket_and_become_visible_in_the_next_one(key_id: int) -> None:
@@ -185,7 +193,9 @@ def test_late_facts_keep_their_bucket_and_become_visible_in_the_next_one(key_id:
     closed = stats.closed_until()
     assert closed == datetime(2026, 3, 5, 12, 40, tzinfo=UTC)
     first = _closed(NOW - timedelta(hours=1), closed)
-    assert [(bucket.at, bucket.moments.n) for bucket in first] == [(datetime(2026, 3, 5, 12, 30, tzinfo=UTC), 1)]
+    assert [(bucket.at, bucket.moments.n) for bucket in first] == [
+        (datetime(2026, 3, 5, 12, 30, tzinfo=UTC), 1)
+    ]
     respond(key_id, "late", occurred_at=at, latency_seconds=3.0)
     rollups.roll_up(later)
     assert _closed(NOW - timedelta(hours=1), closed) == first
@@ -196,7 +206,9 @@ def test_late_facts_keep_their_bucket_and_become_visible_in_the_next_one(key_id:
     assert _closed(closed, stats.closed_until(), not_before=NOW) == []
 
 
-def _closed(after: datetime, until: datetime | None, not_before: datetime | None = None) -> list[stats.ClosedBucket]:
+def _closed(
+    after: datetime, until: datetime | None, not_before: datetime | None = None
+) -> list[stats.ClosedBucket]:
     assert until is not None
     return stats.closed_buckets(
         "latency_seconds", where={}, split_by=("model",), after=after, until=until,
@@ -234,7 +246,11 @@ def test_feedback_statistics_follow_changes_withdrawals_and_coverage(key_id: int
     rollups.roll_up(NOW)
     (found,) = stats.feedback_stats(WEEK, Cut({}, ("variant",)))
     assert (found.responses, found.responses_with_feedback, found.coverage) == (4, 1, 0.25)
-    assert {name: line.count for name, line in found.by_type.items()} == {"positive": 0, "negative": 1, "neutral": 1}
+    assert {name: line.count for name, line in found.by_type.items()} == {
+        "positive": 0,
+        "negative": 1,
+        "neutral": 1,
+    }
     assert found.by_type["neutral"].average_rating == 3.0
     assert found.by_type["neutral"].comment_count == 0
     assert found.coverage_interval is not None
@@ -242,7 +258,9 @@ def test_feedback_statistics_follow_changes_withdrawals_and_coverage(key_id: int
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_feedback_tallies_equal_a_recount_after_any_sequence(key_id: int, seed: int, monkeypatch: Any) -> None:
+def test_feedback_tallies_equal_a_recount_after_any_sequence(
+    key_id: int, seed: int, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(rollups, "BATCH", 3)
     rng = random.Random(seed)
     ids: dict[tuple[str, str], str] = {}
@@ -270,8 +288,7 @@ def test_feedback_tallies_equal_a_recount_after_any_sequence(key_id: int, seed: 
         expected[row.feedback_type].update(
             count=1, comments=int(bool(row.comment)), ratings=int(row.rating is not None)
         )
-    (found,) = stats.feedback_stats(WEEK, EVERYTHING) or [None]
-    if found is not None:
+    for found in stats.feedback_stats(WEEK, EVERYTHING):
         for name, line in found.by_type.items():
             assert (line.count, line.comment_count, line.rating_count) == tuple(
                 expected[name][part] for part in ("count", "comments", "ratings")

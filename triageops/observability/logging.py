@@ -13,7 +13,9 @@ import structlog
 SERVICE = "llm-triage"
 
 
-def _add_service(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def _add_service(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
     event["service"] = SERVICE
     return event
 
@@ -57,7 +59,7 @@ def configure(level: str) -> None:
         },
     }
     logging.config.dictConfig(options)
-    logging.captureWarnings(True)
+    logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

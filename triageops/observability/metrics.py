@@ -6,9 +6,17 @@ process - open incidents, lateness of jobs - is read from it at each scrape: a f
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from django_prometheus.middleware import Metrics, PrometheusAfterMiddleware, PrometheusBeforeMiddleware
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+)
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -67,12 +75,8 @@ _USED = {
 class RequestMetrics(Metrics):  # type: ignore[misc]
     """Duration, status and exceptions by view; the other metrics of django-prometheus say the same again."""
 
-    def register_metric(  # type: ignore[no-untyped-def]
-        self, metric_cls, name, documentation, labelnames=(), **kwargs
-    ):
-        if name not in _USED:
-            return _Unused()
-        return super().register_metric(metric_cls, name, documentation, labelnames=labelnames, **kwargs)
+    def register_metric(self, metric_cls: type, name: str, *args: Any, **kwargs: Any) -> Any:
+        return super().register_metric(metric_cls, name, *args, **kwargs) if name in _USED else _Unused()
 
 
 class BeforeMiddleware(PrometheusBeforeMiddleware):  # type: ignore[misc]

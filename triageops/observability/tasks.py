@@ -55,7 +55,7 @@ def send_request_id(headers: dict[str, Any], **_: Any) -> None:
 
 
 @signals.task_prerun.connect
-def begin(task_id: str, task: Task, **_: Any) -> None:
+def begin(task_id: str, task: Task[Any, Any], **_: Any) -> None:
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(task_id=task_id, task=task.name)
     request_id = getattr(task.request, "request_id", None)
@@ -65,7 +65,7 @@ def begin(task_id: str, task: Task, **_: Any) -> None:
 
 
 @signals.task_postrun.connect
-def end(task_id: str, task: Task, retval: Any, state: str, **_: Any) -> None:
+def end(task_id: str, task: Task[Any, Any], retval: Any, state: str, **_: Any) -> None:
     finished = timezone.now()
     seconds = max(0.0, time.time() - _began.pop(task_id, time.time()))
     metrics.TASKS.labels(task.name, state.lower()).inc()

@@ -4,27 +4,30 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='ScheduledJob',
+            name="ScheduledJob",
             fields=[
-                ('name', models.CharField(max_length=100, primary_key=True, serialize=False)),
-                ('interval_seconds', models.FloatField()),
-                ('started_at', models.DateTimeField(null=True)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('rows', models.BigIntegerField(default=0, help_text='Rows that the last run saw.')),
-                ('run_count', models.BigIntegerField(default=0)),
-                ('failure_count', models.BigIntegerField(default=0)),
-                ('last_error', models.CharField(blank=True, help_text='Empty after a run that went well.', max_length=500)),
+                ("name", models.CharField(max_length=100, primary_key=True, serialize=False)),
+                ("interval_seconds", models.FloatField()),
+                ("started_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                ("rows", models.BigIntegerField(default=0, help_text="Rows that the last run saw.")),
+                ("run_count", models.BigIntegerField(default=0)),
+                ("failure_count", models.BigIntegerField(default=0)),
+                (
+                    "last_error",
+                    models.CharField(
+                        blank=True, help_text="Empty after a run that went well.", max_length=500
+                    ),
+                ),
             ],
             options={
-                'ordering': ('name',),
+                "ordering": ("name",),
             },
         ),
     ]
