@@ -89,9 +89,11 @@ def _look_up(digest: str, at: float) -> tuple[dict[str, Any] | None, int]:
     is_counted = digest in _known_digests
     if is_counted:
         pipeline.incr(_counter_name(digest, at))
-        pipeline.expire(_counter_name(digest, at), 120)
     answers = pipeline.execute()
-    return (json.loads(answers[0]) if answers[0] else None), (answers[1] if is_counted else 0)
+    count = int(answers[1]) if is_counted else 0
+    if count == 1:
+        connection.expire(_counter_name(digest, at), 120)
+    return (json.loads(answers[0]) if answers[0] else None), count
 
 
 def _read(digest: str, now: datetime) -> dict[str, Any] | None:

@@ -1,10 +1,12 @@
 """How facts come in over HTTP: the body is read, decoded, completed from the request, stored and answered."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 from django.core.exceptions import RequestDataTooBig
+from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.request import Request
@@ -20,6 +22,7 @@ from feedback.tables import Table
 from triageops.rest import InvalidInput, Problem, TooLarge, UnsupportedMediaType
 
 ShapeT = TypeVar("ShapeT", bound=Shape)
+Written = TypeVar("Written")
 
 _LINES = frozenset(
     {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
@@ -67,6 +70,20 @@ def idempotency_key(request: Request) -> str:
     return key
 
 
+def written(write: Callable[[], Written]) -> Written:
+    """The result of `write`, which is safe to repeat.
+
+    A connection that died since the last call (the database was started again) costs a second try, instead of a
+    round trip before every write to ask whether it still lives.
+    """
+    connection.health_check_done = True
+    try:
+        return write()
+    except (OperationalError, InterfaceError):
+        connection.close()
+        return write()
+
+
 class FactView(APIView, Generic[ShapeT]):
     """What the three kinds of facts have in common; a subclass says which kind, and how a request completes it."""
 
@@ -101,7 +118,7 @@ class FactView(APIView, Generic[ShapeT]):
             self._reject(grant_in(request), now)
             raise
         try:
-            outcome = ingest.record(self.table, item, grant_in(request).key_id, now)
+            outcome = written(lambda: ingest.record(self.table, item, grant_in(request).key_id, now))
         except Problem:
             self._count(Counts(rejected=1))
             raise
@@ -126,7 +143,7 @@ class FactView(APIView, Generic[ShapeT]):
         except Problem:
             self._reject(grant_in(request), now)
             raise
-        outcome = ingest.record_many(self.table, items, grant_in(request).key_id, now)
+        outcome = written(lambda: ingest.record_many(self.table, items, grant_in(request).key_id, now))
         self._count(outcome.counts)
         return _answer(_bulk_receipt(outcome) | self.extras(), 200)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpResponse, JsonResponse, QueryDict
 from rest_framework import exceptions, pagination
 from rest_framework.negotiation import BaseContentNegotiation
@@ -85,6 +86,18 @@ class UnsupportedMediaType(Problem):
     status = 415
 
 
+class Unavailable(Problem):
+    """The database cannot be reached; nothing was stored that was not acknowledged."""
+
+    type = "unavailable"
+    title = "The database cannot be reached"
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__("Nothing was stored by this call.", fix="Send it again in a moment; that is safe.")
+        self.headers["Retry-After"] = "1"
+
+
 def problem_response(problem: Problem) -> JsonResponse:
     response = JsonResponse(problem.as_dict(), status=problem.status, content_type=CONTENT_TYPE)
     for name, value in problem.headers.items():
@@ -110,6 +123,9 @@ def _as_problem(error: Exception) -> Problem | None:
         return error
     if isinstance(error, Http404):
         return NotFound("Nothing is stored under this address.")
+    if isinstance(error, OperationalError | InterfaceError):
+        log.error("database.unreachable", error=type(error).__name__)
+        return Unavailable()
     if isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()
     if not isinstance(error, exceptions.APIException):
