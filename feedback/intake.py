@@ -76,7 +76,7 @@ def written(write: Callable[[], Written]) -> Written:
     A connection that died since the last call (the database was started again) costs a second try, instead of a
     round trip before every write to ask whether it still lives.
     """
-    connection.health_check_done = True
+    connection.health_check_done = True  # type: ignore[attr-defined]
     try:
         return write()
     except (OperationalError, InterfaceError):

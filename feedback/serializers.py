@@ -56,6 +56,10 @@ class QualityMetricSerializer(serializers.ModelSerializer[QualityMetric]):
         fields: ClassVar = ["key", "kind", "direction", "unit", "low", "high", "description", "created_at"]
 
 
+class QualityMetricsSerializer(serializers.Serializer[object]):
+    results = QualityMetricSerializer(many=True)
+
+
 class ReceiptSerializer(serializers.Serializer[object]):
     """What a client gets for one stored fact; the same again when it sends the fact again."""
 

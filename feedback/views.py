@@ -21,12 +21,14 @@ from feedback.filters import FEEDBACK_FILTERS, QUALITY_FILTERS, RESPONSE_FILTERS
 from feedback.ingest import Outcome
 from feedback.intake import FactView, idempotency_key
 from feedback.models import Feedback, QualityMetric, QualityRecord, Response, Scope
+from feedback.schema import body_of, bulk_body_of, page_of
 from feedback.serializers import (
     BulkReceiptSerializer,
     FeedbackSerializer,
     FeedbackWithHistorySerializer,
     ProblemSerializer,
     QualityMetricSerializer,
+    QualityMetricsSerializer,
     QualityRecordSerializer,
     ReceiptSerializer,
     ResponseSerializer,
@@ -84,7 +86,7 @@ class ResponseFactView(FactView[ResponseShape]):
 
 class ResponsesView(ResponseFactView):
     @extend_schema(
-        operation_id="responses_create", request=ResponseSerializer, responses=_ANSWERS, parameters=[_KEY]
+        operation_id="responses_create", request=body_of(ResponseShape), responses=_ANSWERS, parameters=[_KEY]
     )
     def post(self, request: Request) -> HttpResponse:
         """Record one answer of the LLM service. Sending it again gives the same receipt and stores nothing new."""
@@ -92,7 +94,7 @@ class ResponsesView(ResponseFactView):
 
     @extend_schema(
         operation_id="responses_list",
-        responses=ResponseSerializer(many=True),
+        responses=page_of(ResponseSerializer),
         parameters=parameters(RESPONSE_FILTERS),
     )
     def get(self, request: Request) -> RestResponse:
@@ -104,7 +106,7 @@ class ResponsesView(ResponseFactView):
 class ResponsesBulkView(ResponseFactView):
     @extend_schema(
         operation_id="responses_bulk",
-        request=ResponseSerializer(many=True),
+        request=bulk_body_of(ResponseShape),
         responses=_BULK_ANSWERS,
         parameters=[_KEY],
     )
@@ -129,14 +131,14 @@ class QualityFactView(FactView[QualityShape]):
 
 
 class QualityRecordsView(QualityFactView):
-    @extend_schema(operation_id="quality_create", request=QualityRecordSerializer, responses=_ANSWERS)
+    @extend_schema(operation_id="quality_create", request=body_of(QualityShape), responses=_ANSWERS)
     def post(self, request: Request) -> HttpResponse:
         """Record what one evaluator says of one response, whether that response is known yet or not."""
         return self.create_one(request)
 
     @extend_schema(
         operation_id="quality_list",
-        responses=QualityRecordSerializer(many=True),
+        responses=page_of(QualityRecordSerializer),
         parameters=parameters(QUALITY_FILTERS),
     )
     def get(self, request: Request) -> RestResponse:
@@ -146,9 +148,7 @@ class QualityRecordsView(QualityFactView):
 
 
 class QualityRecordsBulkView(QualityFactView):
-    @extend_schema(
-        operation_id="quality_bulk", request=QualityRecordSerializer(many=True), responses=_BULK_ANSWERS
-    )
+    @extend_schema(operation_id="quality_bulk", request=bulk_body_of(QualityShape), responses=_BULK_ANSWERS)
     def post(self, request: Request) -> HttpResponse:
         """Record up to 5 000 quality records or 5 MB: a JSON array, or NDJSON."""
         return self.create_many(request)
@@ -166,7 +166,7 @@ class QualityRecordView(APIView):
 class QualityMetricsView(APIView):
     required_scopes: ClassVar = {"GET": Scope.QUALITY_READ}
 
-    @extend_schema(operation_id="quality_metrics_list", responses=QualityMetricSerializer(many=True))
+    @extend_schema(operation_id="quality_metrics_list", responses=QualityMetricsSerializer)
     def get(self, request: Request) -> RestResponse:
         """What each metric name means; `discovered` ones wait for an admin."""
         return RestResponse({"results": QualityMetricSerializer(QualityMetric.objects.all(), many=True).data})
@@ -201,7 +201,7 @@ class FeedbackFactView(FactView[FeedbackShape]):
 
 class FeedbackListView(FeedbackFactView):
     @extend_schema(
-        operation_id="feedback_create", request=FeedbackSerializer, responses=_ANSWERS, parameters=[_KEY]
+        operation_id="feedback_create", request=body_of(FeedbackShape), responses=_ANSWERS, parameters=[_KEY]
     )
     def post(self, request: Request) -> HttpResponse:
         """Say what a person thinks of one response. The same person and source saying something else changes it."""
@@ -209,7 +209,7 @@ class FeedbackListView(FeedbackFactView):
 
     @extend_schema(
         operation_id="feedback_list",
-        responses=FeedbackSerializer(many=True),
+        responses=page_of(FeedbackSerializer),
         parameters=parameters(FEEDBACK_FILTERS),
     )
     def get(self, request: Request) -> RestResponse:
@@ -221,7 +221,7 @@ class FeedbackListView(FeedbackFactView):
 class FeedbackBulkView(FeedbackFactView):
     @extend_schema(
         operation_id="feedback_bulk",
-        request=FeedbackSerializer(many=True),
+        request=bulk_body_of(FeedbackShape),
         responses=_BULK_ANSWERS,
         parameters=[_KEY],
     )

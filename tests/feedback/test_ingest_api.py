@@ -50,7 +50,7 @@ def make_key(**changes: Any) -> tuple[ApiKey, str]:
 @pytest.fixture
 def api(monkeypatch: Any) -> Api:
     definitions.forget()
-    monkeypatch.setitem(authentication._state, "redis_down_until", 0.0)  # noqa: SLF001 - another test took it down
+    monkeypatch.setitem(authentication._state, "redis_down_until", 0.0)
     return Api(make_key()[1])
 
 
