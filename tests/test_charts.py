@@ -106,3 +106,10 @@ def test_sparkline_spans_the_height_and_skips_gaps() -> None:
     points = [tuple(map(float, pair.split(","))) for pair in charts.sparkline([1, None, 3]).split()]
     assert points == [(0.0, 22.0), (96.0, 2.0)]
     assert charts.sparkline([1]) == ""
+
+
+def test_lines_the_key_decides_the_colour_not_the_name() -> None:
+    plain = charts.lines(key="q", title="t", series=[series("llama2-70b", [0.5, 0.6])])
+    said = Series("variant llama2-70b", series("", [0.5, 0.6]).points, key="llama2-70b")
+    longer = charts.lines(key="q", title="t", series=[said])
+    assert drawn(plain, "line")[0]["itemStyle"] == drawn(longer, "line")[0]["itemStyle"]

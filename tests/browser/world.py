@@ -10,7 +10,7 @@ from feedback import ingest, rollups
 from feedback.models import ApiKey, Direction, MetricKind, QualityMetric, Scope
 from feedback.shapes import FeedbackShape, ResponseShape
 from feedback.tables import FEEDBACK, RESPONSES
-from monitoring import incidents
+from monitoring import checks, incidents
 from monitoring import lifecycle as monitoring_lifecycle
 from monitoring.models import Channel, Incident, Monitor, MonitorSlice
 from triageops.observability import jobs
@@ -29,7 +29,7 @@ def api_key(now: datetime, name: str = "triage-api") -> ApiKey:
 
 
 def facts(key: ApiKey, now: datetime, days: float = 7.0) -> int:
-    """Responses and feedback; llama2-70b gets worse in the last two hours. The number of responses."""
+    """Responses and feedback; llama2-70b gets much worse in the last six hours. The number of responses."""
     QualityMetric.objects.update_or_create(
         key="helpfulness",
         defaults={
@@ -58,7 +58,7 @@ def facts(key: ApiKey, now: datetime, days: float = 7.0) -> int:
 
 def _response(random: np.random.Generator, name: str, at: datetime, now: datetime) -> ResponseShape:
     variant = str(random.choice(list(WEIGHTS), p=[weight / 10_000 for weight in WEIGHTS.values()]))
-    mean = HELPFULNESS[variant] - (0.22 if variant == "llama2-70b" and now - at < timedelta(hours=2) else 0.0)
+    mean = HELPFULNESS[variant] - (0.55 if variant == "llama2-70b" and now - at < timedelta(hours=6) else 0.0)
     is_failed = random.random() < 0.006
     return ResponseShape(
         response_id=name,
@@ -117,26 +117,42 @@ def experiment(now: datetime) -> Experiment:
     return running
 
 
-def incident(now: datetime) -> Incident:
-    monitor = Monitor.objects.create(
+def monitor(started_at: datetime) -> Monitor:
+    """Helpfulness of every variant, from `started_at` on, with one channel to tell."""
+    made = Monitor.objects.create(
         name="Helpfulness of every variant",
         metric="helpfulness",
         split_by=["variant"],
-        parameters={"level": 0.75},
+        max_slices=3,
+        parameters={"level": 0.7},
     )
-    channel = Channel.objects.create(name="ops", kind="webhook", url="https://hooks.example.org/triage")
-    monitor.channels.add(channel)
-    monitoring_lifecycle.start(monitor, now=now - timedelta(days=1))
-    labels = {"variant": "llama2-70b"}
-    place = MonitorSlice.objects.create(monitor=monitor, key="variant=llama2-70b", labels=labels)
+    made.channels.add(
+        Channel.objects.create(name="ops", kind="webhook", url="https://hooks.example.org/triage")
+    )
+    monitoring_lifecycle.start(made, now=started_at)
+    return made
+
+
+def incident(now: datetime) -> Incident:
+    """One that is only a row, for pages that need no evidence behind it."""
+    place = MonitorSlice.objects.create(
+        monitor=monitor(now), key="variant=llama2-70b", labels={"variant": "llama2-70b"}
+    )
     return incidents.open_or_note(
         place,
-        title="helpfulness of llama2-70b is below 0.75",
+        title="helpfulness of llama2-70b is below 0.7",
         onset_at=now - timedelta(minutes=110),
-        effect={"current": 0.57, "level": 0.75, "difference": -0.18, "low": -0.22, "high": -0.14, "n": 96},
+        effect={"current": 0.35, "level": 0.7, "difference": -0.35, "low": -0.4, "high": -0.3, "n": 96},
         log_evidence=3.1,
         now=now - timedelta(minutes=70),
     )
+
+
+def found_incident(now: datetime) -> Incident:
+    """What the real checks find in the facts, with all their evidence."""
+    monitor(now - timedelta(hours=12))
+    checks.run_due(now)
+    return Incident.objects.get()
 
 
 def schedule(now: datetime) -> None:
@@ -152,4 +168,4 @@ def everything(now: datetime, days: float = 7.0) -> Incident:
     facts(api_key(now), now, days)
     experiment(now)
     schedule(now)
-    return incident(now)
+    return found_incident(now)

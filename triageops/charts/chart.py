@@ -48,7 +48,7 @@ class Chart:
 def hues(keys: Iterable[str], control: str = "") -> dict[str, str]:
     """A colour per key: neutral for the control, else picked by the key's hash, next free one when it is taken.
 
-    The same set of keys gives the same colours in every process and on every page.
+    So a key has the same colour on every page, unless a page shows it beside another one that hashes alike.
     """
     return {
         key: CONTROL_COLOUR if slot is None else f"var(--to-hue-{slot % HUES})"
@@ -64,7 +64,7 @@ def slots_of(keys: Iterable[str], control: str) -> dict[str, int | None]:
             slots[key] = None
             continue
         start = len(taken) // HUES * HUES
-        slot = start + zlib.crc32(key.encode()) % HUES
+        slot = start + zlib.adler32(key.encode()) % HUES
         while slot in taken:
             slot = start + (slot + 1) % HUES
         taken.add(slot)
@@ -74,7 +74,6 @@ def slots_of(keys: Iterable[str], control: str) -> dict[str, int | None]:
 
 def frame(legend: Sequence[str] = ()) -> Options:
     return {
-        "aria": {"enabled": True},
         "animation": False,
         "grid": {"left": 8, "right": 24, "top": 36, "bottom": 8, "containLabel": True},
         "legend": {"data": list(legend), "show": bool(legend)},

@@ -26,8 +26,15 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Series:
+    """One line. `key` decides its colour where the name says more, as "variant gpt-4" does."""
+
     name: str
     points: Sequence[Point]
+    key: str = ""
+
+    @property
+    def colour_key(self) -> str:
+        return self.key or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +86,13 @@ def lines(
     if not any(point.value is not None for one in series for point in one.points):
         return Chart(key=key, title=title, style=style, unit=unit, empty=empty, **others)
     drawn: list[Options] = []
-    colours = hues((one.name for one in series), control)
-    slots = slots_of((one.name for one in series), control)
+    keys = [one.colour_key for one in series]
+    colours, slots = hues(keys, control), slots_of(keys, control)
     for one in series:
         # The line first: the legend shows the look of the first that bears a name.
-        drawn.append(_line(one, colours[one.name], slots[one.name], is_stacked=is_stacked))
+        drawn.append(_line(one, colours[one.colour_key], slots[one.colour_key], is_stacked=is_stacked))
         if not is_stacked:
-            drawn += _bands(one, colours[one.name])
+            drawn += _bands(one, colours[one.colour_key])
     drawn.append(_annotations(marks, spans, levels))
     options = frame(legend=[one.name for one in series]) | {
         "xAxis": {"type": "time"},

@@ -124,7 +124,7 @@
     }
     return {
       ...axis,
-      name: axis.type === "value" && axis.name === data.unit ? "" : axis.name,
+      name: axis.name === data.unit ? "" : axis.name,
       nameLocation: "middle",
       nameGap: 28,
       splitNumber: 4,

@@ -37,7 +37,8 @@
     before.hidden = after.hidden;
     triageops.writeTimes(before);
     triageops.drawCharts(before);
-    (focused?.isConnected ? focused : focused?.id && document.getElementById(focused.id))?.focus({ preventScroll: true });
+    const same = focused?.isConnected ? focused : document.getElementById(focused?.id || "");
+    same?.focus({ preventScroll: true });
   }
 
   function take(root, text) {
