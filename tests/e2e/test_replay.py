@@ -131,6 +131,15 @@ def _ledger(product: Product) -> dict[str, Counter[str]]:
     return totals
 
 
+def _check_metrics(product: Product, facts: answers.Facts) -> None:
+    """Counters are added up over all web processes, whichever of them answers the scrape."""
+    page = product.call("GET", "/metrics")[1]
+    for kind, name in KINDS.items():
+        for outcome in ("stored", "repeated"):
+            line = f'triageops_facts_total{{kind="{name}",outcome="{outcome}"}} {float(len(getattr(facts, kind)))}'
+            assert line in page
+
+
 def test_real_answers_sent_twice_by_four_clients_are_counted_exactly_once(folder: Path) -> None:
     facts = answers.facts(answers.now())
     with running(folder) as product:
@@ -145,6 +154,7 @@ def test_real_answers_sent_twice_by_four_clients_are_counted_exactly_once(folder
             count = len(getattr(facts, kind))
             expected = {"received": 2 * count, "stored": count, "repeated": count, "rejected": 0}
             assert _ledger(product)[name] == Counter(expected)
+        _check_metrics(product, facts)
         exported = product.call("GET", "/api/v1/responses?page_size=1")[1]["results"][0]
         assert exported["prompt"] is None
         assert exported["answer"] is None
