@@ -129,7 +129,8 @@ def _send(message: OutboxMessage, *, is_possible_repeat: bool, now: datetime) ->
     began = monotonic()
     try:
         channel = registry.make(message.channel.kind, url=message.channel.url, secret=message.channel.secret)
-        return Sent(monotonic() - began, answer=channel.send(outgoing, now=now))
+        answer = channel.send(outgoing, now=now)
+        return Sent(monotonic() - began, answer)
     except DeliveryError as error:
         return Sent(monotonic() - began, error.answer, error)
     except Exception as error:

@@ -91,6 +91,7 @@ def incident_payload(incident: Incident, kind: MessageKind, *, at: datetime) -> 
         "effect": effect or None,
         "effect_text": effect_text(effect),
         "alarms_per_30_days": monitor.alarms_per_30_days,
+        "budget_text": budget_text(monitor.alarms_per_30_days),
         "incident_url": incident_url(incident),
         "runbook_url": monitor.runbook_url,
     }
@@ -110,6 +111,11 @@ def effect_text(effect: Mapping[str, Any]) -> str:
     if effect.get("low") is not None:
         text += f" ({wording.interval(effect['low'], effect['high'], 'number')})"
     return f"{text}, n = {wording.count(effect['n'])}"
+
+
+def budget_text(alarms_per_30_days: float) -> str:
+    """“1 false alarm in 30 days”."""
+    return f"{alarms_per_30_days:g} false alarm{'' if alarms_per_30_days == 1 else 's'} in 30 days"
 
 
 def _summary(incident: Incident, *, at: datetime) -> str:

@@ -15,7 +15,8 @@ SHOWN = timedelta(hours=24)
 _BEFORE_ONSET = timedelta(hours=6)
 _MOST_POINTS = 3000
 _MOST_SERIES = 6
-_LOWEST_EVIDENCE = 1e-6
+# What lies beyond is drawn at the edge: nobody needs to tell ten times too much from a million times.
+_LEAST_DRAWN, _MOST_DRAWN = 1e-4, 10.0
 
 
 def evaluations_of(
@@ -71,10 +72,10 @@ def evidence_chart(rows: Sequence[DriftEvaluation]) -> charts.Chart:
         key="evidence",
         title="The evidence reached the alarm line" if is_high else "The evidence stays below the alarm line",
         series=series,
-        unit="evidence, 1 raises an alarm",
+        unit="evidence; 1 raises an alarm, more than 10 is drawn as 10",
         levels=[charts.Level(1.0, "alarm line", "harm")],
         is_log=True,
-        bounds=(_LOWEST_EVIDENCE, None),
+        bounds=(_LEAST_DRAWN, _MOST_DRAWN),
         empty="The evidence that something is worse than allowed will appear here, on a logarithmic scale.",
     )
 
@@ -97,9 +98,6 @@ def _point(row: DriftEvaluation) -> charts.Point:
 
 
 def _evidence(row: DriftEvaluation) -> float:
-    # The picture ends where nothing can be told apart any more, the numbers do not.
-    return (
-        max(_LOWEST_EVIDENCE, math.exp(min(row.log_evidence, 50.0)))
-        if row.log_evidence is not None
-        else _LOWEST_EVIDENCE
-    )
+    if row.log_evidence is None:
+        return _LEAST_DRAWN
+    return min(_MOST_DRAWN, max(_LEAST_DRAWN, math.exp(min(row.log_evidence, 50.0))))

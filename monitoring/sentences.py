@@ -3,7 +3,7 @@
 import math
 from datetime import UTC, datetime
 
-from monitoring.messages import effect_text
+from monitoring.messages import budget_text, effect_text
 from monitoring.models import Incident, IncidentState, Monitor, MonitorState
 from triageops import wording
 
@@ -24,9 +24,8 @@ def monitor_sentence(monitor: Monitor, open_incidents: list[Incident], highest: 
 
 
 def promise_sentence(monitor: Monitor) -> str:
-    times = wording.number(monitor.alarms_per_30_days)
     return (
-        f"The promise: at most {times} false alarm{'' if monitor.alarms_per_30_days == 1 else 's'} in 30 days on average, "
+        f"The promise: at most {budget_text(monitor.alarms_per_30_days)} on average, "
         "over all its slices and however often one looks, as long as the true mean is not worse than the level by more "
         "than the margin. Nothing else is assumed about the numbers."
     )

@@ -29,6 +29,9 @@ class TestForm(BaseDialogForm):
 class ChannelAdmin(NoDeleteAdmin):
     list_display = ("name", "kind", "host", "state", "created")
     search_fields = ("name",)
+    list_before_template = "monitoring/list_head.html"
+    empty_text = "Without a channel, an incident is seen only by those who look here."
+    empty_link, empty_link_text = "admin:monitoring_channel_add", "Make the first channel"
     fields = ("name", "kind", "url", "secret", "is_enabled")
     actions_detail = ("send_test",)
 

@@ -16,6 +16,7 @@ from unfold.forms import BaseDialogForm
 from monitoring import delivery
 from monitoring.models import DeliveryAttempt, MessageStatus, OutboxMessage
 from monitoring.tasks import wake_delivery
+from triageops import wording
 from triageops.admin import EstimatedPaginator, ReadOnlyAdmin, ReadOnlyPermission, Tone, badge, moment
 
 _TONES = {MessageStatus.DEAD: Tone.HARM, MessageStatus.LEASED: Tone.NEUTRAL}
@@ -33,13 +34,22 @@ class ReplayForm(BaseDialogForm):
 
 class AttemptInline(ReadOnlyPermission, TabularInline):
     model = DeliveryAttempt
-    fields = ("number", "started", "seconds", "outcome", "status_code", "reason", "answer", "is_ambiguous")
+    fields = ("number", "started", "lasted", "shown_outcome", "status_code", "reason", "answer")
     readonly_fields = fields
     extra = 0
 
     @admin.display(description="started")
     def started(self, attempt: DeliveryAttempt) -> SafeString:
         return moment(attempt.started_at, exact=True)
+
+    @admin.display(description="lasted")
+    def lasted(self, attempt: DeliveryAttempt) -> str:
+        return wording.seconds(attempt.seconds)
+
+    @admin.display(description="outcome")
+    def shown_outcome(self, attempt: DeliveryAttempt) -> str:
+        doubt = "; the receiver may have taken it all the same" if attempt.is_ambiguous else ""
+        return attempt.get_outcome_display() + doubt
 
 
 @admin.register(OutboxMessage)
@@ -48,6 +58,9 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
     list_filter = ("status", "kind", "channel")
     list_select_related = ("channel", "incident")
     paginator = EstimatedPaginator
+    list_before_template = "monitoring/list_head.html"
+    empty_text = "Every message to a channel will appear here, with each attempt and the receiver's answer."
+    empty_link, empty_link_text = "admin:monitoring_channel_changelist", "Channels, with a test"
     show_full_result_count = False
     fields = (
         "incident", "channel", "kind", "state", "reason", "attempt_count", "created", "next_try", "expires",

@@ -18,7 +18,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from monitoring import incidents, plots
 from monitoring.admin.deliveries import status_badge
-from monitoring.messages import effect_text
+from monitoring.messages import budget_text, effect_text
 from monitoring.models import Incident, IncidentState, OutboxMessage, Resolution, Severity
 from monitoring.sentences import incident_sentence
 from monitoring.slices import described
@@ -76,6 +76,9 @@ class IncidentAdmin(ReadOnlyAdmin):
     paginator = EstimatedPaginator
     show_full_result_count = False
     search_fields = ("title",)
+    list_before_template = "monitoring/list_head.html"
+    empty_text = "An incident will appear here when a monitor finds that a metric is worse than it may be."
+    empty_link, empty_link_text = "admin:monitoring_monitor_changelist", "What is watched"
     fields = ()
     change_form_outer_before_template = "monitoring/incident.html"
     actions_detail = ("acknowledge", "resolve")
@@ -220,6 +223,7 @@ def _page(incident: Incident) -> dict[str, Any]:
         "sentence": incident_sentence(incident, now),
         "where": where,
         "effect": effect_text(incident.effect),
+        "budget": budget_text(incident.monitor.alarms_per_30_days),
         "charts": [
             plots.metric_chart(
                 incident.monitor,

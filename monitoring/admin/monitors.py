@@ -37,6 +37,9 @@ class MonitorAdmin(NoDeleteAdmin):
     list_display = ("name", "shown_state", "metric", "evidence", "last_check", "buckets", "next_check")
     list_filter = ("state", "kind")
     search_fields = ("name", "metric")
+    list_before_template = "monitoring/list_head.html"
+    empty_text = "Each monitor will appear here with its evidence, its last check and its next one."
+    empty_link, empty_link_text = "admin:monitoring_monitor_add", "Make the first monitor"
     readonly_fields = ("shown_state", "started", "last_check", "buckets", "next_check", "check_error")
     change_form_outer_before_template = "monitoring/monitor.html"
     actions_detail = ("start", "pause")

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from monitoring.channels.channel import DeliveryError, Outgoing, call, refuse_failure
 from monitoring.outbound import Answer
-from triageops import wording
 
 HEADER_MAX, SECTION_MAX, FIELD_MAX, URL_MAX, TEXT_MAX = 150, 3000, 2000, 3000, 4000
 _DEAD_HOOK = frozenset(
@@ -94,17 +93,11 @@ class Slack:
         return answer
 
 
+_FACTS = {"Where": "where", "Since": "since", "Effect": "effect_text", "Budget": "budget_text"}
+
+
 def _facts(message: Outgoing) -> list[tuple[str, str]]:
-    payload = message.payload
-    facts = [
-        ("Where", payload.get("where")),
-        ("Since", payload.get("since")),
-        ("Effect", payload.get("effect_text")),
-    ]
-    budget = payload.get("alarms_per_30_days")
-    if budget is not None:
-        facts.append(("Budget", f"{wording.number(budget)} false alarms in 30 days"))
-    return [(name, value) for name, value in facts if value]
+    return [(title, message.payload[name]) for title, name in _FACTS.items() if message.payload.get(name)]
 
 
 def _fine_print(message: Outgoing) -> str:

@@ -100,6 +100,21 @@ def test_change_page_opens_with_few_queries(
         page(admin_client, f"{model}_change", row.pk)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("monitor_changelist", "Make the first monitor"),
+        ("channel_changelist", "Make the first channel"),
+        ("incident_changelist", "What is watched"),
+        ("outboxmessage_changelist", "Every message to a channel will appear here"),
+    ],
+)
+def test_empty_list_says_what_will_appear_and_where_to_go(
+    name: str, words: str, admin_client: Client
+) -> None:
+    assert words in page(admin_client, name)
+
+
 def test_incident_page_begins_with_the_answer_and_shows_numbers_and_tellings(
     incident: Incident, admin_client: Client
 ) -> None:
@@ -115,7 +130,7 @@ def test_incident_page_begins_with_the_answer_and_shows_numbers_and_tellings(
 def test_monitor_page_begins_with_the_answer(incident: Incident, admin_client: Client) -> None:
     shown = page(admin_client, "monitor_change", incident.monitor_id)
     assert "Helpfulness is below 0.8 for variant two, since 2026-03-01 12:30 UTC." in shown
-    assert "at most 1.00 false alarm in 30 days" in shown
+    assert "at most 1 false alarm in 30 days" in shown
     assert "variant three" in shown
 
 

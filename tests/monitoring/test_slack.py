@@ -19,7 +19,7 @@ PAYLOAD: dict[str, Any] = {
     "where": "variant <b> & co",
     "since": "2026-03-01 11:50 UTC",
     "effect_text": "0.7 against 0.8: -0.1 (-0.12 to -0.08), n = 400",
-    "alarms_per_30_days": 1.0,
+    "budget_text": "1 false alarm in 30 days",
     "incident_url": "https://triage.example.org/admin/monitoring/incident/1/",
     "runbook_url": "https://runbooks.example.org/quality",
 }
@@ -46,7 +46,7 @@ def test_slack_message_says_what_where_since_effect_budget_and_links(receiver: R
         "FIRING",
         "0.7 against 0.8",
         "2026-03-01 11:50 UTC",
-        "1.00 false alarms in 30 days",
+        "1 false alarm in 30 days",
         "msg_1 · attempt 1",
     ):
         assert part in said
