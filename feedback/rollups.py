@@ -64,6 +64,28 @@ def roll_up(now: datetime) -> int:
             return total
 
 
+class CursorAhead(RuntimeError):
+    """The cursor is ahead of every transaction: the database was restored into a new cluster."""
+
+
+def rebuild() -> None:
+    """Have everything counted anew by the next run, for instance after a restore.
+
+    Facts keep their transaction's id unless it lies in this cluster's future. The buckets are made as if nothing had
+    come late, before the watermarks of the monitors: evidence already used is not used again.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM feedback_rollupcursor WHERE name = 'facts' FOR UPDATE")
+        for table in _TABLES:
+            cursor.execute(
+                f"UPDATE {table} SET tx = pg_current_xact_id() WHERE tx >= pg_snapshot_xmax(pg_current_snapshot())"
+            )
+        cursor.execute("TRUNCATE feedback_rollup, feedback_feedbackrollup")
+        cursor.execute(
+            "UPDATE feedback_rollupcursor SET tx = '0', closed_until = %s WHERE name = 'facts'", [_BEGINNING]
+        )
+
+
 def _one_batch(now: datetime) -> tuple[int, bool]:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
@@ -95,6 +117,10 @@ def closing_at(now: datetime) -> datetime:
 def _next_span(cursor: CursorWrapper, start: int) -> Span:
     cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
     xmin = int(cursor.fetchone()[0])
+    if start > xmin:
+        raise CursorAhead(
+            f"Facts are counted up to transaction {start}, but the next is {xmin}: run rebuild_rollups."
+        )
     end = xmin
     for table in _TABLES:
         first = _transaction_at(cursor, table, start, xmin, 0)

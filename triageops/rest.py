@@ -6,7 +6,8 @@ from typing import Any
 import structlog
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpResponse, JsonResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions, pagination
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer
@@ -149,6 +150,16 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> HttpResponse |
     """DRF's exception handler: every refusal of the API has the same shape."""
     problem = _as_problem(error)
     return None if problem is None else problem_response(problem)
+
+
+@csrf_exempt
+def no_such_address(request: HttpRequest, address: str) -> JsonResponse:
+    """What the API says where it has nothing."""
+    return problem_response(
+        NotFound(
+            f"There is nothing at /api/{address}.", fix="Addresses have no slash at their end; see /api/docs."
+        )
+    )
 
 
 class JsonOnly(BaseContentNegotiation):

@@ -3,7 +3,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from triageops import health
+from triageops import health, rest
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index", permanent=False)),
@@ -16,4 +16,6 @@ urlpatterns = [
     path("api/v1/", include("feedback.urls")),
     path("api/v1/", include("experiments.urls")),
     path("api/v1/", include("monitoring.urls")),
+    # No page and no redirect to one with a slash: a POST would become a GET on its way.
+    path("api/<path:address>", rest.no_such_address),
 ]

@@ -38,7 +38,7 @@ class ApiKeyForm(forms.ModelForm[ApiKey]):
         return expires_at
 
 
-class RevokeForm(BaseDialogForm):  # type: ignore[misc]
+class RevokeForm(BaseDialogForm):
     """Asks once more; nothing to fill in."""
 
 

@@ -47,7 +47,7 @@ class StoredFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
         return [(key, text) for key, (text, _) in self.spans.items()]
 
-    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
         for key, text in self.lookup_choices:
             query = changelist.get_query_string({self.parameter_name: key})
             yield {"selected": (self.value() or "week") == key, "query_string": query, "display": text}

@@ -1,9 +1,12 @@
+import contextlib
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg2
 import pytest
+from django.db import OperationalError, connection
 from django.test import Client
 
 from feedback import authentication, definitions
@@ -459,3 +462,35 @@ def test_ledger_shows_only_the_own_key_and_closes(api: Api) -> None:
     assert (line["received"], line["stored"], line["repeated"], line["rejected"]) == (2, 1, 0, 1)
     assert api.get("/ledger", since="2999-01-01").json()["results"] == []
     assert api.get("/ledger", since="soon").status_code == 400
+
+
+def test_wrong_methods_and_addresses_are_refused_in_the_same_shape(api: Api) -> None:
+    wrong = api._client.put("/api/v1/feedback", headers=api.headers)
+    assert (wrong.status_code, wrong["Content-Type"]) == (405, "application/problem+json")
+    for path in ("/feedback/", "/nothing/here", f"/quality/{uuid.uuid4()}", "/responses/none"):
+        answer = api.get(path)
+        assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json"), path
+    assert api.post("/feedback/", some_feedback()).status_code == 404
+
+
+def test_database_that_is_away_is_503_and_nothing_is_claimed(api: Api, monkeypatch: Any) -> None:
+    def refuse(*_: Any) -> Any:
+        raise OperationalError
+
+    monkeypatch.setattr("feedback.ingest.record", refuse)
+    answer = api.post("/feedback", some_feedback())
+    assert (answer.status_code, answer["Retry-After"]) == (503, "1")
+    assert answer["Content-Type"] == "application/problem+json"
+
+
+def test_write_is_tried_again_after_the_database_was_started_again(api: Api) -> None:
+    assert api.post("/feedback", some_feedback()).status_code == 201
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+    other = psycopg2.connect(**connection.get_connection_params() | {"cursor_factory": None})
+    with contextlib.closing(other), other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+        other.commit()
+    assert api.post("/feedback", some_feedback(user_id="u-2")).status_code == 201
+    assert Feedback.objects.count() == 2

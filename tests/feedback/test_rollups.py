@@ -1,4 +1,5 @@
 import contextlib
+import io
 import random
 import threading
 from collections import Counter, defaultdict
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import psycopg2
 import pytest
+from django.core.management import call_command
 from django.db import connection
 
 from feedback import cells, ingest, rollups, stats
@@ -15,6 +17,7 @@ from feedback.models import ApiKey, Feedback, FeedbackRollup, QualityMetric, Res
 from feedback.shapes import RESPONSE_METRICS, FeedbackShape, QualityShape, ResponseShape
 from feedback.stats import Cut, Window
 from feedback.tables import FEEDBACK, QUALITY_RECORDS, RESPONSES
+from triageops.stats.moments import Moments
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -320,3 +323,18 @@ def test_window_reads_whole_hours_and_fine_buckets_at_its_edge(key_id: int) -> N
     series = stats.quality_series("error", Window.last(timedelta(hours=6), NOW), EVERYTHING)
     assert sum(point.n for point in series) == 5
     assert sum(point.n for point in stats.feedback_series(WEEK, EVERYTHING)) == 5
+
+
+def test_restore_into_a_new_cluster_is_noticed_and_rebuilt(key_id: int) -> None:
+    respond(key_id, "r1", latency_seconds=1.0)
+    rate(key_id, "r1")
+    rollups.roll_up(NOW)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE feedback_response SET tx = '9000000000000'")
+        cursor.execute("UPDATE feedback_rollupcursor SET tx = '9000000000001'")
+    respond(key_id, "r2", latency_seconds=3.0)
+    with pytest.raises(rollups.CursorAhead, match="rebuild_rollups"):
+        rollups.roll_up(NOW)
+    call_command("rebuild_rollups", stdout=io.StringIO())
+    assert only("latency_seconds").moments == Moments(2, 2.0, 2.0)
+    assert tally() == {"positive": 1, "unmatched": 0}
