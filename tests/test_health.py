@@ -6,7 +6,6 @@ from django.core.cache import cache
 from django.db import DatabaseError
 from django.test import Client
 
-from triageops import health
 from triageops.observability.tasks import WORKER_SEEN, mark_worker_seen
 
 pytestmark = pytest.mark.django_db
@@ -18,7 +17,7 @@ def forget_worker() -> None:
 
 
 def test_health_says_ok_whatever_the_database_does(monkeypatch: Any) -> None:
-    monkeypatch.setattr(health.connection, "cursor", _fail(DatabaseError))
+    monkeypatch.setattr("triageops.health.connection.cursor", _fail(DatabaseError))
     answer = Client().get("/health")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
@@ -37,16 +36,16 @@ def test_ready_needs_database_redis_migrations_and_a_worker() -> None:
 
 
 def test_ready_says_in_words_that_redis_or_the_database_is_away(monkeypatch: Any) -> None:
-    monkeypatch.setattr(health.cache, "get", _fail(redis.ConnectionError))
+    monkeypatch.setattr("triageops.health.cache.get", _fail(redis.ConnectionError))
     assert "cannot be reached" in Client().get("/ready").json()["checks"]["redis"]
-    monkeypatch.setattr(health, "connection", type("Away", (), {"cursor": _fail(DatabaseError)}))
+    monkeypatch.setattr("triageops.health.connection", type("Away", (), {"cursor": _fail(DatabaseError)}))
     answer = Client().get("/ready")
     assert answer.status_code == 503
     assert "cannot be reached" in answer.json()["checks"]["database"]
 
 
 def test_ready_sees_migrations_that_wait(monkeypatch: Any) -> None:
-    monkeypatch.setattr(health.MigrationExecutor, "migration_plan", lambda *_: [("one", False)])
+    monkeypatch.setattr("triageops.health.MigrationExecutor.migration_plan", lambda *_: [("one", False)])
     assert Client().get("/ready").json()["checks"]["migrations"] == "1 to be applied"
 
 
