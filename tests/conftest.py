@@ -35,8 +35,20 @@ def pytest_configure(config: pytest.Config) -> None:
     }
     for name in ("PROMETHEUS_MULTIPROC_DIR", "ENVIRONMENT", "LOG_LEVEL"):
         os.environ.pop(name, None)
-    _start_servers(folder)
+    _start_servers(config, folder)
     django.setup()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """After the shuffle: tests that empty the tables go last, because rows made by migrations are gone after them."""
+    items.sort(key=_empties_the_tables)
+
+
+def _empties_the_tables(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("django_db")
+    fixtures = {"live_server", "transactional_db"} & set(getattr(item, "fixturenames", ()))
+    return bool(fixtures or (marker and marker.kwargs.get("transaction")))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -44,9 +56,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         _servers.close()
 
 
-def _start_servers(folder: Path) -> None:
+def _start_servers(config: pytest.Config, folder: Path) -> None:
     given = {name: os.environ.get(f"TEST_{name}") for name in ("DATABASE_URL", "REDIS_URL")}
     if not all(given.values()):
+        # A database in a folder that goes away need not be dropped, which one open session would prevent.
+        config.option.reuse_db = True
         try:
             # Not durable: the machine's death ends the test run anyway.
             os.environ |= _servers.enter_context(embedded.run_both(folder, is_durable=False))
