@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from triageops import local, up
+from triageops.address import Address
 from triageops.local import Installation
 
 READY_SECONDS = 60
@@ -130,7 +131,7 @@ def test_data_folder_in_use_is_one_clear_line(environment: dict[str, str]) -> No
 
 def test_demo_has_quick_checks_and_a_key_that_stays(tmp_path: Path) -> None:
     installation = Installation.of({"TRIAGEOPS_DATA_DIR": str(tmp_path), "TRIAGEOPS_CHECK_SECONDS": "20"})
-    address = up.Address("127.0.0.1", 8000)
+    address = Address("127.0.0.1", 8000)
     first, second = (up.environment_of(installation, address, is_demo=True) for _ in range(2))
     assert first["TRIAGEOPS_API_KEY"].startswith("tri_")
     assert first == second
@@ -141,7 +142,7 @@ def test_metrics_of_processes_that_are_gone_are_forgotten(tmp_path: Path) -> Non
     installation = Installation.of({"TRIAGEOPS_DATA_DIR": str(tmp_path)})
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "counter_1.db").touch()
-    up.environment_of(installation, up.Address("127.0.0.1", 8000), is_demo=False)
+    up.environment_of(installation, Address("127.0.0.1", 8000), is_demo=False)
     assert list((tmp_path / "metrics").iterdir()) == []
 
 
@@ -150,7 +151,7 @@ def test_metrics_of_processes_that_are_gone_are_forgotten(tmp_path: Path) -> Non
     [("127.0.0.1", "http://127.0.0.1:80"), ("0.0.0.0", "http://127.0.0.1:80"), ("::1", "http://[::1]:80")],
 )
 def test_address_is_told_as_a_browser_takes_it(host: str, url: str) -> None:
-    assert up.Address(host, 80).url == url
+    assert Address(host, 80).url == url
 
 
 @pytest.mark.timeout(240)

@@ -64,14 +64,14 @@ class Installation:
             environment["PATH"] = f"{environment.get('PATH') or os.defpath}:{embedded.postgres_programs()}"
         return environment
 
-    def secret(self, name: str) -> str:
+    def secret(self, name: str, prefix: str = "") -> str:
         """A random text kept in the file `name`, readable by its owner only; made at the first call."""
         path = self.data / name
         with contextlib.suppress(FileExistsError):
             # Written beside its place and linked, so that nobody ever reads half of it.
             draft = self.data / f".{name}.{os.getpid()}"
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                file.write(secrets.token_urlsafe(48))
+                file.write(prefix + secrets.token_urlsafe(48))
             try:
                 path.hardlink_to(draft)
             finally:

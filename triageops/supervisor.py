@@ -68,7 +68,7 @@ class Output:
     """One line at a time from many threads, each line with the name of its program."""
 
     def __init__(self, stream: IO[str]) -> None:
-        self._printer = Printer(stream)
+        self._printer = Printer(stream, width=len("postgres"))
         self._colours = get_colours()
         self._lock = threading.Lock()
         self._is_open = True

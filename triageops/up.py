@@ -1,26 +1,25 @@
 """bin/up: PostgreSQL, Redis, web, worker and beat under one roof, until Ctrl-C."""
 
 import argparse
-import http.client
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from types import FrameType
 from typing import NoReturn
 
 from triageops import embedded, local, processes
+from triageops.address import Address, NoAddress
 from triageops.supervisor import EndedEarly, Output, Program, Supervisor
 
 READY_SECONDS = 90.0
 # In a container we are root, and Celery would warn about it at each start.
 QUIET_ROOT = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges"}
+DEMO_KEY = "demo-api-key"
 DEMO = {
     "TRIAGEOPS_DEMO": "1",
     "TRIAGEOPS_BUCKET_SECONDS": "60",
@@ -59,58 +58,6 @@ class Arguments(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         return HELP
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where the web server listens."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def of(cls, given: Mapping[str, str]) -> "Address":
-        text = given.get("PORT") or "8000"
-        if not text.isdecimal() or not 0 < int(text) < 65536:
-            raise CannotStart(f"PORT is {text!r}: a number from 1 to 65535 is needed")
-        return cls(given.get("HOST") or "127.0.0.1", int(text))
-
-    @property
-    def reachable_host(self) -> str:
-        return "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared, not listened on
-
-    @property
-    def url(self) -> str:
-        host = f"[{self.reachable_host}]" if ":" in self.reachable_host else self.reachable_host
-        return f"http://{host}:{self.port}"
-
-    def require_free(self) -> None:
-        try:
-            family, kind, protocol, _, place = socket.getaddrinfo(
-                self.host, self.port, type=socket.SOCK_STREAM
-            )[0]
-            with socket.socket(family, kind, protocol) as probe:
-                # As the web server does: connections of an earlier run that are still closing are no obstacle.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(place)
-        except OSError as error:
-            raise CannotStart(
-                f"cannot listen on {self.host}:{self.port} ({error.strerror}): "
-                f"set another port, for example PORT={self.port + 1 if self.port < 65535 else 8000}"
-            ) from error
-
-    def trouble(self, host_header: str) -> str | None:
-        """What /ready says when it is not green; None when it is."""
-        connection = http.client.HTTPConnection(self.reachable_host, self.port, timeout=5)
-        try:
-            connection.request("GET", "/ready", headers={"Host": host_header})
-            response = connection.getresponse()
-            said = response.read().decode(errors="replace")
-        except (OSError, http.client.HTTPException) as error:
-            return str(error) or type(error).__name__
-        finally:
-            connection.close()
-        return None if response.status == 200 else f"{response.status} {said[:300]}"
 
 
 def programs(environment: dict[str, str], address: Address, schedule: str) -> Iterator[Program]:
@@ -163,7 +110,7 @@ def environment_of(installation: local.Installation, address: Address, *, is_dem
             dict.fromkeys(["localhost", "127.0.0.1", "[::1]", address.host])
         )
     if is_demo:
-        made |= DEMO | {"TRIAGEOPS_API_KEY": f"tri_{installation.secret('demo-api-key')}"}
+        made |= DEMO | {"TRIAGEOPS_API_KEY": installation.secret(DEMO_KEY, prefix="tri_")}
     return made | installation.environment()
 
 
@@ -187,6 +134,8 @@ def start(
     supervisor: Supervisor, installation: local.Installation, address: Address, environment: dict[str, str]
 ) -> str:
     """Start everything and return when /ready is green; gives the words of bootstrap."""
+    if installation.servers:
+        supervisor.say(f"starting {' and '.join(server.name for server in installation.servers)}")
     for server in installation.servers:
         supervisor.start(
             Program(
@@ -203,7 +152,9 @@ def start(
         embedded.wait_until_ready(
             server, partial(supervisor.is_running, server.name), log=installation.log_of(server)
         )
+    supervisor.say("bringing the database up to date")
     said = bootstrap(environment)
+    supervisor.say("starting web, worker and beat")
     for program in programs(environment, address, str(installation.data / "beat-schedule")):
         supervisor.start(program)
     host_header = environment["TRIAGEOPS_ALLOWED_HOSTS"].split(",")[0].lstrip(".*") or "localhost"
@@ -220,9 +171,12 @@ def start(
 
 def summary(installation: local.Installation, address: Address, seconds: float, said: str) -> str:
     rows = {"Admin": "/admin/", "API": "/api/docs", "Metrics": "/metrics"}
+    key = installation.data / DEMO_KEY
     lines = ["", f"  TriageOps is ready ({seconds:.1f} s)", ""]
     lines += [f"    {name:<10} {address.url}{path}" for name, path in rows.items()]
-    lines += [f"    {'Data':<10} {installation.data}", ""]
+    lines += [f"    {'Data':<10} {installation.data}"]
+    lines += [f"    {'API key':<10} in {key}"] if key.exists() else []
+    lines += [""]
     if said.strip():
         lines += [*(f"    {line}".rstrip() for line in said.strip().splitlines()), ""]
     return "\n".join([*lines, "  Ctrl-C stops everything; the next bin/up finds the data.", ""])
@@ -266,7 +220,7 @@ def main(arguments: list[str]) -> int:
         up(local.Installation.of(os.environ, ".triageops-demo" if is_demo else ".triageops"), is_demo=is_demo)
     except KeyboardInterrupt:
         return 0
-    except (CannotStart, EndedEarly, local.Unusable, embedded.ServerFailed) as failure:
+    except (CannotStart, NoAddress, EndedEarly, local.Unusable, embedded.ServerFailed) as failure:
         print(f"bin/up: {failure}", file=sys.stderr)
     return 1
 

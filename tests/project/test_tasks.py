@@ -8,6 +8,7 @@ import pytest
 
 from tests.project.tree import PACKAGES, modules, relative
 from triageops import up
+from triageops.address import Address
 from triageops.celery import app
 
 for path in modules():
@@ -22,7 +23,7 @@ def queue_of(name: str) -> str:
 
 def consumed_queues() -> set[str]:
     """What the worker of bin/up listens to."""
-    address = up.Address("127.0.0.1", 8000)
+    address = Address("127.0.0.1", 8000)
     worker = next(program for program in up.programs({}, address, "") if program.name == "worker")
     return set(worker.command[list(worker.command).index("--queues") + 1].split(","))
 
