@@ -1,8 +1,9 @@
 """API keys and feedback tokens.
 
-A key costs one SHA-256 and one round trip to Redis, which brings the key's record and counts the call at once. A changed
-or revoked key leaves the cache at once. Without Redis keys are read from PostgreSQL and calls are not counted: facts
-must be taken in even then.
+A key costs one SHA-256. A process asks Redis for the key's record and for a number of calls in advance, at most once a
+second, so most calls ask nobody, a changed or revoked key is known within a second, and the limit of calls a minute
+still holds over all processes. Without Redis keys are read from PostgreSQL and calls are not counted: facts must be
+taken in even then.
 """
 
 import hashlib
@@ -35,6 +36,8 @@ _TOKEN_CALLS_PER_MINUTE = 30
 _CACHE_SECONDS = 30
 _LAST_USED_SECONDS = 60
 _REDIS_RETRY_SECONDS = 1.0
+_LEASE_CALLS = 100
+_LEASE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,18 @@ class Grant:
         return self.response_id is not None
 
 
-_known_digests: set[str] = set()
+@dataclass
+class _Lease:
+    """Calls that this process may let through without asking Redis again, and until when (monotonic seconds)."""
+
+    grant: Grant
+    count: int
+    remaining: int
+    minute: int
+    until: float
+
+
+_leases: dict[str, _Lease] = {}
 _last_used: dict[int, float] = {}
 _state = {"redis_down_until": 0.0}
 
@@ -63,8 +77,8 @@ def _cache_name(digest: str) -> str:
     return f"triageops:key:{digest}"
 
 
-def _counter_name(digest: str, at: float) -> str:
-    return f"triageops:calls:{digest}:{int(at // 60)}"
+def _counter_name(digest: str, minute: int) -> str:
+    return f"triageops:calls:{digest}:{minute}"
 
 
 def _as_grant(record: dict[str, Any]) -> Grant:
@@ -80,55 +94,85 @@ def _record_of(key: ApiKey) -> dict[str, Any]:
     }
 
 
-def _look_up(digest: str, at: float) -> tuple[dict[str, Any] | None, int]:
-    """The cached record of a key and how many calls it made this minute; raises RedisError."""
-    connection = get_redis_connection("default")
-    pipeline = connection.pipeline(transaction=False)
-    pipeline.get(_cache_name(digest))
-    # Only digests that were seen to be good get a counter: a flood of wrong keys must not fill Redis.
-    is_counted = digest in _known_digests
-    if is_counted:
-        pipeline.incr(_counter_name(digest, at))
-    answers = pipeline.execute()
-    count = int(answers[1]) if is_counted else 0
-    if count == 1:
-        connection.expire(_counter_name(digest, at), 120)
-    return (json.loads(answers[0]) if answers[0] else None), count
-
-
 def _read(digest: str, now: datetime) -> dict[str, Any] | None:
     key = ApiKey.objects.usable(now).filter(digest=digest).first()
     return None if key is None else _record_of(key)
 
 
-def grant_of(secret: str, now: datetime) -> tuple[Grant | None, int]:
-    """What `secret` may do (None: no usable key), and its calls in this minute."""
-    digest = ApiKey.digest_of(secret)
-    at = now.timestamp()
-    record, count = None, 0
-    is_redis_up = time.monotonic() >= _state["redis_down_until"]
+def _calls_at_once(grant: Grant) -> int:
+    """How many calls a lease is for: few enough that the limit is kept to about one in a hundred."""
+    limit = grant.requests_per_minute
+    return _LEASE_CALLS if limit is None else max(1, min(_LEASE_CALLS, limit // 100))
+
+
+def _count(digest: str, minute: int, calls: int) -> int:
+    """Count calls of one minute over all processes; how many there were before."""
+    connection = get_redis_connection("default")
+    total = int(connection.incrby(_counter_name(digest, minute), calls))
+    if total == calls:
+        connection.expire(_counter_name(digest, minute), 120)
+    return total - calls
+
+
+def _cached(digest: str, now: datetime) -> dict[str, Any] | None:
+    """The record of a key, through Redis; raises RedisError."""
+    connection = get_redis_connection("default")
+    found = connection.get(_cache_name(digest))
+    if found is not None:
+        return dict(json.loads(found))
+    record = _read(digest, now)
+    if record is not None:
+        connection.set(_cache_name(digest), json.dumps(record), ex=_CACHE_SECONDS)
+    return record
+
+
+def _lease(digest: str, now: datetime, former: _Lease | None) -> _Lease | None:
+    """A fresh lease, with the calls that are left of the former; None: no such key.
+
+    A wrong key leaves nothing behind, so a flood of them fills no memory.
+    """
+    minute = int(now.timestamp() // 60)
+    is_same_minute = former is not None and former.minute == minute
+    count, calls = (former.count, former.remaining) if former is not None and is_same_minute else (0, 0)
+    record: dict[str, Any] | None = None
     try:
-        if is_redis_up:
-            record, count = _look_up(digest, at)
-        if record is None:
-            record = _read(digest, now)
-            if record is not None and is_redis_up:
-                get_redis_connection("default").set(
-                    _cache_name(digest), json.dumps(record), ex=_CACHE_SECONDS
-                )
+        if time.monotonic() < _state["redis_down_until"]:
+            raise redis.ConnectionError
+        record = _cached(digest, now)
+        if record is not None and calls <= 0:
+            calls = _calls_at_once(_as_grant(record))
+            count = _count(digest, minute, calls)
     except (redis.RedisError, OSError):
         log.warning("authentication.redis_unavailable")
         _state["redis_down_until"] = time.monotonic() + _REDIS_RETRY_SECONDS
-        record = record or _read(digest, now)
-    if record is None or (record["expires_at"] is not None and record["expires_at"] <= at):
-        _known_digests.discard(digest)
+        record, count, calls = record or _read(digest, now), 0, _LEASE_CALLS
+    if record is None:
+        return None
+    return _Lease(_as_grant(record), count, calls, minute, time.monotonic() + _LEASE_SECONDS)
+
+
+def grant_of(secret: str, now: datetime) -> tuple[Grant | None, int]:
+    """What `secret` may do (None: no usable key), and which call of its minute this is."""
+    digest = ApiKey.digest_of(secret)
+    lease = _leases.get(digest)
+    is_good = lease is not None and lease.remaining > 0 and time.monotonic() < lease.until
+    if lease is None or not is_good or lease.minute != int(now.timestamp() // 60):
+        lease = _lease(digest, now, lease)
+        if lease is None:
+            _leases.pop(digest, None)
+            return None, 0
+        _leases[digest] = lease
+    # Two threads may take the same number; the limit is no more exact than that.
+    lease.remaining -= 1
+    lease.count += 1
+    if lease.grant.expires_at is not None and lease.grant.expires_at <= now.timestamp():
         return None, 0
-    _known_digests.add(digest)
-    return _as_grant(record), count
+    return lease.grant, lease.count
 
 
 def forget(key: ApiKey) -> None:
-    """Take a key out of the cache after it was changed or revoked."""
+    """Take a key out of the cache after it was changed or revoked; other processes' leases end within a second."""
+    _leases.pop(key.digest, None)
     try:
         get_redis_connection("default").delete(_cache_name(key.digest))
     except (redis.RedisError, OSError):
@@ -162,12 +206,8 @@ def issue_token(
 
 
 def _count_token(token: str, at: float) -> int:
-    name = _counter_name(hashlib.sha256(token.encode()).hexdigest()[:32], at)
     try:
-        pipeline = get_redis_connection("default").pipeline(transaction=False)
-        pipeline.incr(name)
-        pipeline.expire(name, 120)
-        return int(pipeline.execute()[0])
+        return _count(hashlib.sha256(token.encode()).hexdigest()[:32], int(at // 60), 1) + 1
     except (redis.RedisError, OSError):
         return 0
 
