@@ -264,8 +264,8 @@ def test_every_list_opens_on_a_phone_and_in_the_dark(page: Page) -> None:
     for address in sorted(set(addresses)):
         page.goto(address)
         assert not is_too_wide(page), address
-    page.goto("/admin/feedback/response/")
-    keep(page, "responses-390-dark")
+    page.goto("/admin/feedback/apikey/")
+    keep(page, "api-keys-390-dark")
 
 
 def test_api_documentation_works_offline(page: Page) -> None:

@@ -28,8 +28,8 @@ def api_key(now: datetime, name: str = "triage-api") -> ApiKey:
     return key
 
 
-def facts(key: ApiKey, now: datetime, days: float = 7.0) -> int:
-    """Responses and feedback; llama2-70b gets much worse in the last six hours. The number of responses."""
+def helpfulness() -> None:
+    """What the metric means; nobody has classified “groundedness” yet."""
     QualityMetric.objects.update_or_create(
         key="helpfulness",
         defaults={
@@ -37,6 +37,11 @@ def facts(key: ApiKey, now: datetime, days: float = 7.0) -> int:
             "description": "How much the answer helps, as the judge sees it.",
         },
     )  # fmt: skip
+
+
+def facts(key: ApiKey, now: datetime, days: float = 7.0) -> int:
+    """Responses and feedback; llama2-70b gets much worse in the last six hours. The number of responses."""
+    helpfulness()
     random = np.random.default_rng(7)
     count = int(timedelta(days=days) / _EVERY)
     responses: list[ResponseShape] = []
@@ -119,6 +124,7 @@ def experiment(now: datetime) -> Experiment:
 
 def monitor(started_at: datetime) -> Monitor:
     """Helpfulness of every variant, from `started_at` on, with one channel to tell."""
+    helpfulness()
     made = Monitor.objects.create(
         name="Helpfulness of every variant",
         metric="helpfulness",

@@ -33,9 +33,8 @@ def respond(key: ApiKey, response_id: str, days_ago: float = 0.0, **fields: Any)
 
 
 def give_feedback(key: ApiKey, response_id: str, **fields: Any) -> Feedback:
-    item = FeedbackShape(
-        **({"response_id": response_id, "feedback_type": "negative", "user_id": "u"} | fields)
-    )  # type: ignore[arg-type]
+    given = {"response_id": response_id, "feedback_type": "negative", "user_id": "u"} | fields
+    item = FeedbackShape(**given)
     ingest.record(FEEDBACK, item, key.pk, timezone.now())
     return Feedback.objects.get(response_id=response_id, user_id="u")
 

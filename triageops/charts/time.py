@@ -152,13 +152,9 @@ def _line(one: Series, colour: str, slot: int | None, *, is_stacked: bool) -> Op
 
 
 def _bands(one: Series, colour: str) -> list[Options]:
-    data = [
-        [stamp(point.at), brief(point.low), brief(point.high)]
-        for point in one.points
-        if point.low is not None and point.high is not None
-    ]
-    if not data:
+    if not any(point.low is not None and point.high is not None for point in one.points):
         return []
+    data = [[stamp(point.at), brief(point.low), brief(point.high)] for point in one.points]
     band = {
         "type": "custom",
         "id": f"band:{one.name}",

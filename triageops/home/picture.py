@@ -54,15 +54,16 @@ def picture(
     shares = stats.shares_over_time(window, Cut({}, (dimension,)), kinds, traffic, MOST_POINTS)
     seen = [name for name in candidates if series[name]]
     metric = wanted if wanted in seen else next(iter(seen), "")
+    definition = next((one for one in metrics if one.key == metric), None)
     look = plots.Look(dimension, control, span, now)
     return Picture(
         is_empty=not traffic and not any(series.values()),
         tiles=tiles(traffic, shares[FeedbackRollup.ANY], shares[FeedbackType.POSITIVE], series["cost"], span),
-        quality=plots.quality(metric, series.get(metric, []), metrics, incidents, look),
+        quality=plots.quality(definition, series.get(metric, []), incidents, look),
         traffic=plots.traffic(traffic, look),
         coverage=plots.coverage(shares[FeedbackRollup.ANY], look),
         metric=metric,
-        metrics=seen,
+        metrics=sorted(seen),
     )
 
 

@@ -1,6 +1,7 @@
 """The plots of the home page: titles that say what is seen, one line and band for each variant."""
 
 import itertools
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,39 +33,28 @@ class Look:
 
 
 def quality(
-    metric: str,
-    points: Sequence[SeriesPoint],
-    metrics: Iterable[QualityMetric],
-    incidents: Sequence[Incident],
-    look: Look,
+    metric: QualityMetric | None, points: Sequence[SeriesPoint], incidents: Sequence[Incident], look: Look
 ) -> charts.Chart:
-    definition = next((one for one in metrics if one.key == metric), None)
-    style = _style_of(definition)
-    concerned = [incident for incident in incidents if incident.monitor.metric == metric]
-    title = (
-        f"{_capital(metric)} over {look.span}: {_means(points, look, style)}"
-        if metric
-        else "Quality over time"
-    )
-    unit = definition.unit if definition else ""
-    better = {"higher": ", higher is better", "lower": ", lower is better"}.get(
-        definition.direction if definition else "", ""
-    )
-    marks = [charts.Mark(incident.onset_at, "onset", "harm") for incident in concerned]
+    """The mean of one metric with the incidents on it; None: there is no metric yet."""
+    empty = "The mean of a quality metric per variant will appear here, once responses or quality records carry one."
+    if metric is None:
+        return charts.Chart(key="quality", title="Quality over time", size="large", empty=empty)
+    style = _style_of(metric)
+    concerned = [incident for incident in incidents if incident.monitor.metric == metric.key]
+    better = {"higher": ", higher is better", "lower": ", lower is better"}.get(metric.direction, "")
     return charts.lines(
         key="quality",
-        title=title,
-        unit=f"mean{f' in {unit}' if unit else ''} with its 95 % interval{better}",
+        title=f"{_capital(metric.key)} over {look.span}: {_means(points, look, style)}",
+        unit=f"mean{f' in {metric.unit}' if metric.unit else ''} with its 95 % interval{better}",
         style=style,
-        series=_lines(points, look),
+        series=_lines(points, look, metric.bounds),
         control=look.control,
-        marks=marks,
+        marks=[charts.Mark(incident.onset_at, "onset", "harm") for incident in concerned],
         spans=[
             charts.Span(incident.onset_at, incident.resolved_at or look.now, "incident", "harm")
             for incident in concerned
         ],
         size="large",
-        empty="The mean of a quality metric per variant will appear here, once responses or quality records carry one.",
         href=reverse("admin:feedback_qualityrecord_changelist"),
         href_text="Quality records",
     )
@@ -138,9 +128,8 @@ def _coarser(points: Sequence[SeriesPoint]) -> list[SeriesPoint]:
 
 def _share_point(at: datetime, group: tuple[str, ...], count: int, n: int) -> SeriesPoint:
     interval = wilson(count, n) if 0 <= count <= n else None
-    return SeriesPoint(
-        at, group, n, count / n if n else None, interval and interval.low, interval and interval.high
-    )
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    return SeriesPoint(at, group, n, count / n if n else None, low, high)
 
 
 def _groups(points: Iterable[SeriesPoint], look: Look) -> list[tuple[str, list[SeriesPoint]]]:
@@ -152,10 +141,22 @@ def _groups(points: Iterable[SeriesPoint], look: Look) -> list[tuple[str, list[S
     return [(name, found[name]) for name in sorted(largest, key=lambda name: (name != look.control, name))]
 
 
-def _lines(points: Iterable[SeriesPoint], look: Look) -> list[charts.Series]:
+def _lines(
+    points: Iterable[SeriesPoint], look: Look, bounds: tuple[float, float] | None = None
+) -> list[charts.Series]:
+    """`bounds`: what values are possible; an interval of few values may reach beyond, which says nothing."""
+    low, high = bounds or (-math.inf, math.inf)
+
+    def within(value: float | None) -> float | None:
+        return None if value is None else min(high, max(low, value))
+
     return [
         charts.Series(
-            name, [charts.Point(point.at, point.mean, point.low, point.high, point.n) for point in found]
+            name,
+            [
+                charts.Point(point.at, point.mean, within(point.low), within(point.high), point.n)
+                for point in found
+            ],
         )
         for name, found in _groups(points, look)
     ]
@@ -175,7 +176,7 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _style_of(metric: QualityMetric | None) -> Style:
-    if metric is not None and metric.kind == MetricKind.RATE:
+def _style_of(metric: QualityMetric) -> Style:
+    if metric.kind == MetricKind.RATE:
         return "share"
-    return "seconds" if metric is not None and metric.unit == "s" else "number"
+    return "seconds" if metric.unit == "s" else "number"

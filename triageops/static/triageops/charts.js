@@ -36,18 +36,34 @@
     return JSON.parse(document.getElementById(figure.dataset.chart).textContent);
   }
 
-  /* All points in one shape: single shapes per pair would show a seam at every joint. Gaps end a shape. */
+  /* All neighbours in one shape: a shape for each pair would show a seam at every joint. A point without an interval
+     ends the shape, so that no certainty is drawn where none was measured; one that stands alone becomes a bar. */
   function band(params, api) {
     if (params.dataIndexInside !== 0) {
       return null;
     }
-    const upper = [];
-    const lower = [];
+    const runs = [[]];
     for (let at = 0; at < params.dataInsideLength; at += 1) {
-      upper.push(api.coord([api.value(0, at), api.value(2, at)]));
-      lower.unshift(api.coord([api.value(0, at), api.value(1, at)]));
+      const [time, low, high] = [api.value(0, at), api.value(1, at), api.value(2, at)];
+      if (Number.isFinite(low) && Number.isFinite(high)) {
+        runs.at(-1).push([api.coord([time, low]), api.coord([time, high])]);
+      } else if (runs.at(-1).length) {
+        runs.push([]);
+      }
     }
-    return { type: "polygon", shape: { points: [...upper, ...lower] }, style: { fill: api.visual("color"), opacity: 0.16 } };
+    const colour = api.visual("color");
+    const children = runs
+      .filter((run) => run.length)
+      .map((run) =>
+        run.length === 1
+          ? { type: "polyline", shape: { points: run[0] }, style: { stroke: colour, lineWidth: 4, opacity: 0.3, fill: null } }
+          : {
+              type: "polygon",
+              shape: { points: [...run.map((pair) => pair[1]), ...run.map((pair) => pair[0]).reverse()] },
+              style: { fill: colour, opacity: 0.16 },
+            },
+      );
+    return { type: "group", children };
   }
 
   function whisker(params, api) {
