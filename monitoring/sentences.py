@@ -43,7 +43,10 @@ def incident_sentence(incident: Incident, now: datetime) -> str:
     found = f"{head}: {effect}." if effect else f"{head}."
     if incident.state == IncidentState.RESOLVED and incident.resolved_at is not None:
         lasted = wording.seconds((incident.resolved_at - incident.opened_at).total_seconds())
-        return f"Over after {lasted} ({incident.get_resolution_display()}). {found}"
+        # Titles are written while it lasts: “score is below 0.8”.
+        return (
+            f"Over after {lasted} ({incident.get_resolution_display()}). {found.replace(' is ', ' was ', 1)}"
+        )
     since = wording.seconds((now - incident.opened_at).total_seconds())
     state = {
         IncidentState.FIRING: f"Firing for {since}, and nobody has acknowledged it",

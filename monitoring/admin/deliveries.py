@@ -13,7 +13,7 @@ from unfold.admin import TabularInline
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
-from monitoring import delivery
+from monitoring import outbox
 from monitoring.models import DeliveryAttempt, MessageStatus, OutboxMessage
 from monitoring.tasks import wake_delivery
 from triageops import wording
@@ -107,8 +107,8 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
         done = 0
         for message_id in message_ids:
             try:
-                message = delivery.replay(message_id, now=now)
-            except delivery.NotReplayable as error:
+                message = outbox.replay(message_id, now=now)
+            except outbox.NotReplayable as error:
                 messages.error(request, str(error))
                 continue
             self.log_change(request, message, "Sent again.")

@@ -164,6 +164,7 @@ def test_incident_is_resolved_with_a_reason_and_a_note(incident: Incident, admin
     shown = page(admin_client, "incident_change", incident.pk)
     assert "we changed the prompt" in shown
     assert "Over after" in shown
+    assert "Helpfulness was below 0.8 for variant two" in shown
 
 
 def test_incident_without_a_reason_stays_open(incident: Incident, admin_client: Client) -> None:

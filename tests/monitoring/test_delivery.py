@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from monitoring import delivery, incidents, messages
+from monitoring import delivery, incidents, messages, outbox
 from monitoring.channels.channel import DeliveryError
 from monitoring.models import (
     AttemptOutcome,
@@ -159,7 +159,7 @@ def test_delivery_refused_for_good_is_dead_at_once_and_can_be_replayed(
     assert (message.status, message.attempts.get().outcome) == (MessageStatus.DEAD, AttemptOutcome.REFUSED)
     assert message.attempts.get().answer == "cannot read this"
     assert message.channel.is_enabled
-    delivery.replay(message.pk, now=clock())
+    outbox.replay(message.pk, now=clock())
     delivery.deliver_due(clock)
     assert statuses() == ["delivered"]
 
@@ -252,7 +252,7 @@ def test_replay_of_a_trigger_brings_its_resolve_back_in_order(receiver: Receiver
     resolve(incident, clock())
     delivery.deliver_due(clock)
     assert statuses() == ["dead", "superseded"]
-    delivery.replay(OutboxMessage.objects.dead().get().pk, now=clock())
+    outbox.replay(OutboxMessage.objects.dead().get().pk, now=clock())
     delivery.deliver_due(clock)
     assert told(receiver) == ["incident.opened", "incident.opened", "incident.resolved"]
 
@@ -264,14 +264,14 @@ def test_replay_after_a_later_message_arrived_is_refused(receiver: Receiver, clo
     resolve(incident, clock())
     clock.pass_by(seconds=10)
     delivery.deliver_due(clock)
-    with pytest.raises(delivery.NotReplayable):
-        delivery.replay(OutboxMessage.objects.dead().get().pk, now=clock())
+    with pytest.raises(outbox.NotReplayable):
+        outbox.replay(OutboxMessage.objects.dead().get().pk, now=clock())
 
 
 def test_replay_of_a_message_that_is_not_dead_is_refused(clock: Clock) -> None:
     open_with(make_channel())
-    with pytest.raises(delivery.NotReplayable):
-        delivery.replay(OutboxMessage.objects.get().pk, now=clock())
+    with pytest.raises(outbox.NotReplayable):
+        outbox.replay(OutboxMessage.objects.get().pk, now=clock())
 
 
 def test_acknowledgement_is_told_to_webhooks_but_not_to_slack(
@@ -299,9 +299,9 @@ def test_lease_of_a_lost_worker_runs_out_and_its_attempt_is_on_record(
     receiver: Receiver, clock: Clock
 ) -> None:
     open_with(make_channel(url=receiver.url))
-    assert len(delivery.lease(clock())) == 1
+    assert len(outbox.lease(clock())) == 1
     assert delivery.deliver_due(clock) == 0
-    clock.pass_by(seconds=delivery.LEASE.total_seconds())
+    clock.pass_by(seconds=outbox.LEASE.total_seconds())
     assert delivery.deliver_due(clock) == 1
     message = OutboxMessage.objects.get()
     assert list(message.attempts.values_list("number", "outcome")) == [(1, "lost"), (2, "delivered")]
@@ -309,7 +309,7 @@ def test_lease_of_a_lost_worker_runs_out_and_its_attempt_is_on_record(
 
 def test_record_of_a_worker_whose_lease_ran_out_changes_nothing(receiver: Receiver, clock: Clock) -> None:
     open_with(make_channel(url=receiver.url))
-    [slow] = delivery.lease(clock())
+    [slow] = outbox.lease(clock())
     clock.pass_by(minutes=5)
     delivery.deliver_due(clock)
     before = OutboxMessage.objects.values().get()
