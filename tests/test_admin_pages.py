@@ -1,6 +1,5 @@
 """Every page of every registered model opens, and none asks the database more than ten times."""
 
-
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group

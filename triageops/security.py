@@ -39,7 +39,9 @@ def content_security_policy(
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         is_admin = request.path.startswith(reverse("admin:index"))
-        response.headers.setdefault("Content-Security-Policy", _as_header(_ADMIN if is_admin else _EVERYWHERE))
+        response.headers.setdefault(
+            "Content-Security-Policy", _as_header(_ADMIN if is_admin else _EVERYWHERE)
+        )
         return response
 
     return middleware

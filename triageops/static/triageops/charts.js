@@ -164,7 +164,7 @@
       formatter: (params) => tooltip(data, params),
       axisPointer: { lineStyle: { color: colour("--to-ink-quiet") }, label: { show: false } },
     };
-    const legend = { icon: "roundRect", itemWidth: 14, itemHeight: 4, top: 0, left: 0, type: "scroll" };
+    const legend = { icon: "roundRect", itemWidth: 14, itemHeight: 4, itemGap: 18, top: 0, left: 0, type: "scroll" };
     options.backgroundColor = "transparent";
     options.textStyle = { fontFamily: getComputedStyle(document.body).fontFamily };
     options.tooltip = { ...tip, ...options.tooltip };
