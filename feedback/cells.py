@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db.backends.utils import CursorWrapper
 from psycopg2.extras import execute_values
 
+from feedback.copying import Row, copy_in
 from feedback.models import Slice
 from triageops.stats.histogram import LogBins, UniformBins, bins_named
 from triageops.stats.moments import FloatArray, IntArray, Moments, grouped_moments
@@ -27,6 +28,11 @@ OTHER = "(other)"
 Dimensions = tuple[str, ...]
 """Values of Slice.DIMENSIONS."""
 
+RowKey = tuple[int, int, datetime, datetime, str, str]
+"""slice_id, grain, bucket_at, visible_at, metric, bins"""
+
+_KEY_COLUMNS = ("slice_id", "grain_seconds", "bucket_at", "visible_at", "metric", "bins")
+_COLUMNS = ", ".join((*_KEY_COLUMNS, "n", "null_count", "mean", "m2", "minimum", "maximum", "histogram"))
 _LOG = LogBins().name
 
 
@@ -192,52 +198,87 @@ def write(cursor: CursorWrapper, emitted: Emitted) -> None:
         return
     new = _computed(emitted)
     ids = slice_ids(cursor, (key[0] for key in new))
-    merged: dict[tuple[object, ...], _Cell] = {}
+    merged: dict[RowKey, _Cell] = {}
     for key, cell in new.items():
         own = (ids[key[0]], *key[1:])
         if own in merged:
             merged[own].merge(cell)
         else:
             merged[own] = cell
-    _add_stored(cursor, merged)
+    stored = _add_stored(cursor, merged)
+    copy_in(
+        cursor,
+        "feedback_rollup",
+        _COLUMNS,
+        [_row(key, cell) for key, cell in merged.items() if key not in stored],
+    )
     execute_values(
         cursor.cursor,
-        """
-        INSERT INTO feedback_rollup (slice_id, grain_seconds, bucket_at, visible_at, metric, bins,
-            n, null_count, mean, m2, minimum, maximum, histogram) VALUES %s
-        ON CONFLICT (grain_seconds, bucket_at, metric, slice_id, visible_at, bins) DO UPDATE SET
-            n = excluded.n, null_count = excluded.null_count, mean = excluded.mean, m2 = excluded.m2,
-            minimum = excluded.minimum, maximum = excluded.maximum, histogram = excluded.histogram
+        f"""
+        UPDATE feedback_rollup r SET
+            n = new.n, null_count = new.null_count, mean = new.mean, m2 = new.m2, minimum = new.minimum,
+            maximum = new.maximum, histogram = new.histogram
+        FROM (VALUES %s) AS new ({_COLUMNS})
+        WHERE {" AND ".join(f"r.{name} = new.{name}" for name in _KEY_COLUMNS)}
         """,
-        [
-            (
-                *key, cell.moments.n, cell.null_count, cell.moments.mean, cell.moments.m2, cell.minimum, cell.maximum,
-                msgspec.json.encode({str(index): cell.histogram[index] for index in sorted(cell.histogram)}).decode(),
-            )
-            for key, cell in merged.items()
-        ],
+        [_row(key, merged[key]) for key in stored],
+        template="(%s,%s,%s::timestamptz,%s::timestamptz,%s,%s,%s,%s,%s::float8,%s::float8,%s::float8,%s::float8,%s::jsonb)",
         page_size=1_000,
+    )
+
+
+def _row(key: RowKey, cell: _Cell) -> Row:
+    histogram = {str(index): cell.histogram[index] for index in sorted(cell.histogram)}
+    moments = cell.moments
+    return (
+        *key, moments.n, cell.null_count, moments.mean, moments.m2, cell.minimum, cell.maximum,
+        msgspec.json.encode(histogram).decode(),
     )  # fmt: skip
 
 
-def _add_stored(cursor: CursorWrapper, merged: dict[tuple[object, ...], _Cell]) -> None:
-    columns = [list(column) for column in zip(*merged, strict=True)]
+def _add_stored(cursor: CursorWrapper, merged: dict[RowKey, _Cell]) -> set[RowKey]:
+    """Put what is stored already into the cells; the keys for which there was something."""
+    candidates = _in_known_buckets(cursor, merged)
+    if not candidates:
+        return set()
+    columns = [list(column) for column in zip(*candidates, strict=True)]
     cursor.execute(
-        """
-        SELECT slice_id, grain_seconds, bucket_at, visible_at, metric, bins,
-               n, null_count, mean, m2, minimum, maximum, histogram
-        FROM feedback_rollup
+        f"""
+        SELECT {_COLUMNS} FROM feedback_rollup
         JOIN unnest(%s::bigint[], %s::int[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[])
-            AS wanted(slice_id, grain_seconds, bucket_at, visible_at, metric, bins)
-        USING (slice_id, grain_seconds, bucket_at, visible_at, metric, bins)
+            AS wanted({", ".join(_KEY_COLUMNS)})
+        USING ({", ".join(_KEY_COLUMNS)})
         """,
         columns,
     )
+    found = set()
     for row in cursor.fetchall():
+        key = row[:6]
         histogram = {int(index): count for index, count in msgspec.json.decode(row[12]).items()}
         stored = _Cell(Moments(row[6], row[8], row[9]), row[7], row[10], row[11], histogram)
-        stored.merge(merged[row[:6]])
-        merged[row[:6]] = stored
+        stored.merge(merged[key])
+        merged[key] = stored
+        found.add(key)
+    return found
+
+
+def _in_known_buckets(cursor: CursorWrapper, keys: Iterable[RowKey]) -> list[RowKey]:
+    """Keys whose metric has any row in their bucket: after a backfill few do, and one look is for many keys."""
+    places: dict[tuple[int, datetime, str], list[RowKey]] = {}
+    for key in keys:
+        places.setdefault((key[1], key[2], key[4]), []).append(key)
+    cursor.execute(
+        """
+        SELECT grain_seconds, bucket_at, metric
+        FROM unnest(%s::int[], %s::timestamptz[], %s::text[]) AS wanted(grain_seconds, bucket_at, metric)
+        WHERE EXISTS (
+            SELECT 1 FROM feedback_rollup r WHERE r.grain_seconds = wanted.grain_seconds
+            AND r.bucket_at = wanted.bucket_at AND r.metric = wanted.metric
+        )
+        """,
+        [list(column) for column in zip(*places, strict=True)],
+    )
+    return [key for place in cursor.fetchall() for key in places[place]]
 
 
 def slice_ids(cursor: CursorWrapper, wanted: Iterable[Dimensions]) -> dict[Dimensions, int]:

@@ -6,7 +6,6 @@ the first time; a response or quality record with other content is a conflict, o
 state is kept.
 """
 
-import io
 import itertools
 import os
 import threading
@@ -20,9 +19,10 @@ from django.db.backends.utils import CursorWrapper
 from psycopg2 import errors
 from psycopg2.extras import execute_values
 
+from feedback.copying import Row, copy_in
 from feedback.models import FactKind
 from feedback.shapes import FeedbackShape, Shape
-from feedback.tables import FEEDBACK, Key, Row, Stored, Table, copy_text
+from feedback.tables import FEEDBACK, Key, Stored, Table
 from triageops.rest import Conflict, NotFound, Problem
 
 ShapeT = TypeVar("ShapeT", bound=Shape)
@@ -307,9 +307,7 @@ def _insert(cursor: CursorWrapper, table: Table[ShapeT], rows: list[Row]) -> lis
         return []
     try:
         with transaction.atomic():
-            cursor.copy_expert(
-                f"COPY {table.name} ({table.column_list}) FROM STDIN", io.StringIO(copy_text(rows))
-            )
+            copy_in(cursor, table.name, table.column_list, rows)
     except IntegrityError:
         inserted = execute_values(
             cursor.cursor,

@@ -9,14 +9,13 @@ import msgspec
 from django.db.backends.utils import CursorWrapper
 from uuid_utils import uuid7
 
+from feedback.copying import Row
 from feedback.models import FactKind
 from feedback.shapes import FeedbackShape, QualityShape, ResponseShape, Shape
 
 ShapeT = TypeVar("ShapeT", bound=Shape)
-Row = tuple[str | float | None, ...]
 Key = tuple[str, ...]
 
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _HEAD = ("id", "api_key_id", "occurred_at", "received_at", "digest", "response_id")
 
 
@@ -50,36 +49,6 @@ class Table(Generic[ShapeT]):
     @property
     def column_list(self) -> str:
         return ", ".join(self.columns)
-
-
-def copy_text(rows: Sequence[Row]) -> str:
-    """Rows in the text format of COPY.
-
-    Texts rarely need escapes, and looking for them in each field costs more than all else: the lines are made without,
-    and made again with them if the whole then has a tab, line end or backslash that is not one of ours.
-    """
-    plain = "".join(
-        [
-            "\t".join(["\\N" if v is None else v if v.__class__ is str else str(v) for v in row]) + "\n"
-            for row in rows
-        ]
-    )
-    tabs = sum([len(row) - 1 for row in rows])
-    nulls = sum([row.count(None) for row in rows])
-    if (plain.count("\t"), plain.count("\n"), plain.count("\r"), plain.count("\\")) == (
-        tabs,
-        len(rows),
-        0,
-        nulls,
-    ):
-        return plain
-    return "".join("\t".join([_field(value) for value in row]) + "\n" for row in rows)
-
-
-def _field(value: str | float | None) -> str:
-    if value is None:
-        return "\\N"
-    return str(value).translate(_ESCAPES)
 
 
 def _json(value: Any) -> str:
