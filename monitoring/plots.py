@@ -43,7 +43,10 @@ def metric_chart(
     title: str,
     now: datetime,
 ) -> charts.Chart:
-    series = [charts.Series(name, [_point(row) for row in points]) for name, points in _largest(rows).items()]
+    series = [
+        charts.Series(name, [_point(row) for row in points], key=_colour_key(points))
+        for name, points in _largest(rows).items()
+    ]
     levels = [] if level is None else [charts.Level(level, f"required level {level:g}", "look")]
     shown = [incident for incident in incidents if (incident.resolved_at or now) >= now - 30 * SHOWN]
     return charts.lines(
@@ -62,9 +65,19 @@ def metric_chart(
     )
 
 
+def _colour_key(points: Sequence[DriftEvaluation]) -> str:
+    """A variant has the colour that it has on every other page."""
+    labels = points[0].slice.labels
+    return str(labels.get("variant") or labels.get("model") or "")
+
+
 def evidence_chart(rows: Sequence[DriftEvaluation]) -> charts.Chart:
     series = [
-        charts.Series(name, [charts.Point(row.bucket_at, _evidence(row), n=row.n) for row in points])
+        charts.Series(
+            name,
+            [charts.Point(row.bucket_at, _evidence(row), n=row.n) for row in points],
+            key=_colour_key(points),
+        )
         for name, points in _largest(rows).items()
     ]
     is_high = any(row.is_alarm for row in rows)

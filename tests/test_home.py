@@ -13,6 +13,9 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
 
+from feedback import ingest, rollups
+from feedback.shapes import ResponseShape
+from feedback.tables import RESPONSES
 from monitoring.models import Incident
 from tests.browser import world
 from triageops.observability import jobs
@@ -94,6 +97,13 @@ def test_home_traffic_adds_up_to_the_responses(admin_client: Client) -> None:
     count = world.facts(world.api_key(now), now, days=1)
     series = plot(page(admin_client), "traffic")["options"]["series"]
     assert sum(point[4] for one in series for point in one.get("data", [])) == count
+
+
+def test_home_responses_without_cost_shows_that_there_is_none(admin_client: Client) -> None:
+    now = timezone.now()
+    ingest.record(RESPONSES, ResponseShape(response_id="r-1"), world.api_key(now).pk, now)
+    rollups.roll_up(now)
+    assert re.search(r"Cost, 7 days\s*–", text_of(page(admin_client)))
 
 
 def test_home_without_experiment_groups_by_model(admin_client: Client) -> None:
@@ -226,7 +236,7 @@ def test_pages_policy_allows_no_inline_script_and_no_other_host(admin_client: Cl
 
 
 def test_pages_have_no_inline_script(admin_client: Client) -> None:
-    world.everything(timezone.now(), days=0.2)
+    world.everything(timezone.now(), days=1)
     html = page(admin_client)
     inline = [tag for tag in re.findall(r"<script[^>]*>", html) if "src=" not in tag]
     assert all('type="application/json"' in tag for tag in inline)

@@ -38,9 +38,10 @@ def tiles(
 ) -> list[Tile]:
     responses, spent = _by_time(traffic), _by_time(cost)
     count = sum(n for _, _, n in responses)
-    dollars = sum(total for _, total, _ in spent) if spent else None
+    priced = sum(n for _, _, n in spent)
+    dollars = sum(total for _, total, _ in spent) if priced else None
     errors = sum(total for _, total, _ in responses)
-    per_answer = dollars / sum(n for _, _, n in spent) if spent and dollars is not None else None
+    per_answer = None if dollars is None else dollars / priced
     return [
         Tile(
             f"Responses, {span}",
