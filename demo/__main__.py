@@ -57,8 +57,8 @@ def tell_outages(screen: Screen) -> Outage:
         lambda reason: screen.say(
             f"TriageOps does not answer ({reason}); the service goes on and keeps what it has to tell."
         ),
-        lambda seconds, count: screen.say(
-            f"TriageOps answers again after {lasting(seconds)}; {count} calls are repeated with the same ids, nothing is lost."
+        lambda seconds: screen.say(
+            f"TriageOps is back after {lasting(seconds)}. What waited was sent again with the same ids; nothing is lost."
         ),
     )
 

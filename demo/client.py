@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS = 15.0
+STEADY_SECONDS = 2.0
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.25, 5.0
 _TRY_AGAIN = frozenset({408, 425, 429})
 
@@ -30,26 +31,26 @@ class Unanswered(Exception):
 class Outage:
     """One episode without answers, told once when it begins and once when it is over; for all threads together."""
 
-    def __init__(self, on_begin: Callable[[str], None], on_end: Callable[[float, int], None]) -> None:
+    def __init__(self, on_begin: Callable[[str], None], on_end: Callable[[float], None]) -> None:
         self._on_begin, self._on_end = on_begin, on_end
         self._lock = threading.Lock()
         self._began_at: float | None = None
-        self._repeat_count = 0
+        self._failed_at = 0.0
 
     def note_failure(self, reason: str) -> None:
         with self._lock:
-            self._repeat_count += 1
+            self._failed_at = time.monotonic()
             if self._began_at is None:
-                self._began_at = time.monotonic()
+                self._began_at = self._failed_at
                 self._on_begin(reason)
 
     def note_answer(self) -> None:
-        if self._began_at is None:
-            return
+        """Over when nobody has failed for a moment: one of several server processes may be back before the others."""
         with self._lock:
-            if self._began_at is not None:
-                self._on_end(time.monotonic() - self._began_at, self._repeat_count)
-            self._began_at, self._repeat_count = None, 0
+            now = time.monotonic()
+            if self._began_at is not None and now - self._failed_at >= STEADY_SECONDS:
+                self._on_end(now - self._began_at)
+                self._began_at = None
 
 
 class Client:

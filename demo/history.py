@@ -22,10 +22,14 @@ from demo.service import Arm, Case
 LENGTH = timedelta(days=14)
 PATIENTS = 1_500
 A_DAY = 1_000
+LIVE_ANSWERS_PER_SECOND = 6.0
 OPENING = timedelta(hours=2)
 OPENING_PARTS = 12
-OPENING_ANSWERS = 14_400
-"""The rate grows with the square of time, so the last minute of the opening has three times the mean: 6 a second."""
+OPENING_GROWTH = 4
+"""The share of the opening's answers until the share x of its time is x to this power."""
+
+OPENING_ANSWERS = round(OPENING.total_seconds() * LIVE_ANSWERS_PER_SECOND / OPENING_GROWTH)
+"""So many that the history ends at the rate at which the live traffic begins."""
 
 _ASSIGNING_THREADS = 4
 _COUNTING_WAIT_SECONDS = 0.5
@@ -81,9 +85,9 @@ def _day(number: int, start: datetime) -> Stretch:
 def _part(number: int, opened_at: datetime) -> Stretch:
     key = f"opening-{number + 1:02d}"
     random = Random(key)
-    # The share of answers until the share x of the time is x cubed.
-    low, high = ((number + edge) ** 3 / OPENING_PARTS**3 for edge in (0, 1))
-    shares = [random.uniform(low, high) ** (1 / 3) for _ in range(round(OPENING_ANSWERS * (high - low)))]
+    low, high = (((number + edge) / OPENING_PARTS) ** OPENING_GROWTH for edge in (0, 1))
+    count = round(OPENING_ANSWERS * (high - low))
+    shares = [random.uniform(low, high) ** (1 / OPENING_GROWTH) for _ in range(count)]
     return _visits(key, random, [opened_at + OPENING * share for share in shares])
 
 

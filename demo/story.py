@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from demo import service
+from demo import history, service
 from demo.client import Client, Refused, Unanswered
 from demo.screen import Screen, grouped, lasting
-from demo.traffic import ANSWERS_PER_SECOND, Traffic
+from demo.traffic import Traffic
 
 WELL_SECONDS = 120.0
 """From the first live answer to the change."""
@@ -82,7 +82,9 @@ class Story:
 
     def _start(self) -> None:
         self._enter("well")
-        self._screen.say(f"Live: {ANSWERS_PER_SECOND:g} answers a second from three models, and all is well.")
+        self._screen.say(
+            f"Live: {history.LIVE_ANSWERS_PER_SECOND:g} answers a second from three models, and all is well."
+        )
         self._screen.say(f"In {lasting(WELL_SECONDS)} {service.WORSE} gets worse. Watch {self._places.home}")
 
     def tick(self) -> None:

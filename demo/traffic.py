@@ -20,7 +20,6 @@ from demo.client import Client, Refused, Unanswered
 from demo.screen import Screen
 from demo.service import Arm
 
-ANSWERS_PER_SECOND = 6.0
 NEW_PATIENT_SHARE = 0.05
 BROWSER_SHARE = 0.5
 _SENDING_THREADS = 3
@@ -72,7 +71,7 @@ class Traffic:
         while (now := time.monotonic()) < deadline:
             if now >= self._next_at:
                 self._visit(now)
-                self._next_at += self._random.expovariate(ANSWERS_PER_SECOND)
+                self._next_at += self._random.expovariate(history.LIVE_ANSWERS_PER_SECOND)
                 if now - self._next_at > _LONGEST_DELAY_SECONDS:
                     self._next_at = now
             while self._later and self._later[0].due_at <= now:

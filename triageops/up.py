@@ -27,8 +27,8 @@ DEMO = {
     "TRIAGEOPS_CHECK_SECONDS": "10",
     # Its alerts go to a receiver on this machine.
     "TRIAGEOPS_OUTBOUND_ALLOW": "127.0.0.0/8",
-    # Only the demo's own words and real trouble are to be seen.
-    "LOG_LEVEL": "WARNING",
+    # Only the demo's own words and our own trouble are to be seen; that an incident opens is a warning.
+    "LOG_LEVEL": "ERROR",
 }
 HELP = """\
 bin/up [--demo]

@@ -54,12 +54,13 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def told(monkeypatch: Any) -> list[Any]:
     monkeypatch.setattr(module, "_FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(module, "STEADY_SECONDS", 0.0)
     return []
 
 
 @pytest.fixture
 def client(server: Server, told: list[Any]) -> Iterator[Client]:
-    found = Client(server.url, "tri_x", Outage(told.append, lambda _, count: told.append(count)))
+    found = Client(server.url, "tri_x", Outage(told.append, lambda _: told.append("back")))
     yield found
     found.close()
 
@@ -72,7 +73,7 @@ def test_call_is_repeated_unchanged_until_it_is_answered(
     assert len(server.asked) == 5
     assert len({body for _, body, _ in server.asked}) == 1
     assert server.asked[0][0] == "/api/v1/feedback"
-    assert told == ["it answers 503", 4]
+    assert told == ["it answers 503", "back"]
 
 
 def test_call_that_is_refused_is_not_repeated(server: Server, client: Client, told: list[Any]) -> None:
@@ -81,6 +82,16 @@ def test_call_that_is_refused_is_not_repeated(server: Server, client: Client, to
         client.call("POST", "/responses", {})
     assert len(server.asked) == 1
     assert told == []
+
+
+def test_outage_is_told_once_while_answers_and_failures_alternate(
+    server: Server, client: Client, told: list[Any], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(module, "STEADY_SECONDS", 60.0)
+    server.planned = [(503, b""), (200, b"{}"), (503, b""), (200, b"{}")]
+    client.call("POST", "/feedback", {})
+    client.call("POST", "/feedback", {})
+    assert told == ["it answers 503"]
 
 
 def test_once_does_not_wait_for_a_server_that_is_gone(client: Client, server: Server) -> None:

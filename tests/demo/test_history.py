@@ -83,7 +83,7 @@ def client(live_server: Any, settings: Any, monkeypatch: Any) -> Iterator[Client
     key = ApiKey(name="demo", scopes=list(Scope.values))
     key.take_secret(secret)
     key.save()
-    found = Client(live_server.url, secret, Outage(lambda _: None, lambda *_: None))
+    found = Client(live_server.url, secret, Outage(print, print))
     yield found
     found.close()
 

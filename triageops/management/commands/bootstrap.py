@@ -4,6 +4,7 @@ import os
 import secrets
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, call_command
 from django.db import connection
@@ -45,5 +46,8 @@ class Command(BaseCommand):
         key = ApiKey(name="first key", scopes=list(Scope.values))
         key.take_secret(secret)
         key.save()
+        if settings.IS_DEMO:
+            # bin/up made it, and says where it is.
+            return
         shown = "the one you gave in TRIAGEOPS_API_KEY" if given else f"{secret}   (shown only now)"
         self.stdout.write(f"First API key: {shown}")
