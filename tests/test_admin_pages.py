@@ -28,7 +28,7 @@ def name_of(model: type[Model]) -> str:
 def full(transactional_db: None) -> None:
     """At least one row of every kind, and several where rows could each cost a query."""
     now = timezone.now()
-    world.everything(now, days=0.3)
+    world.everything(now, days=0.5)
     Group.objects.create(name="readers")
     key = ApiKey.objects.get()
     for number in range(3):
