@@ -79,11 +79,11 @@ MIDDLEWARE = [
     "triageops.security.content_security_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "triageops.pages.PageSession",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "triageops.pages.PageAuthentication",
+    "triageops.pages.PageMessages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "triageops.observability.metrics.AfterMiddleware",
 ]
@@ -157,7 +157,7 @@ CORS_ALLOW_METHODS = ["POST", "DELETE", "OPTIONS"]
 CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key"]
 # Plain http is what one machine without a certificate has; each becomes an error again with an https base URL.
 SILENCED_SYSTEM_CHECKS = (
-    [] if IS_HTTPS else ["security.W004", "security.W008", "security.W012", "security.W016"]
+    [] if IS_HTTPS else ["security.W004", "security.W008", "security.W010", "security.W012", "security.W016"]
 )
 
 REST_FRAMEWORK = {

@@ -1,5 +1,6 @@
 """A request id for every request, and one log line for each that failed or was slow."""
 
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from uuid_utils import uuid7
 
 log = structlog.get_logger(__name__)
+_lines = logging.getLogger(__name__)
 
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _SLOW_SECONDS = 1.0
@@ -32,11 +34,12 @@ class RequestContextMiddleware:
         match = request.resolver_match
         response["X-Request-ID"] = request_id
         is_notable = response.status_code >= _FAILED_STATUS or seconds > _SLOW_SECONDS
-        (log.warning if is_notable else log.debug)(
-            "request.finished",
-            method=request.method,
-            route=match.route if match else "",
-            status=response.status_code,
-            seconds=round(seconds, 4),
-        )
+        if is_notable or _lines.isEnabledFor(logging.DEBUG):
+            (log.warning if is_notable else log.debug)(
+                "request.finished",
+                method=request.method,
+                route=match.route if match else "",
+                status=response.status_code,
+                seconds=round(seconds, 4),
+            )
         return response
