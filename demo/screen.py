@@ -1,6 +1,7 @@
 """What the demo says: lines with the time of day, and one bar that is drawn in place where the output is a terminal."""
 
 import datetime
+import io
 import os
 import shutil
 import sys
@@ -8,7 +9,8 @@ import threading
 import time
 from typing import TextIO
 
-_BAR_WIDTH = 32
+_NARROWEST_BAR, _WIDEST_BAR = 8, 32
+_BESIDE_BAR = 68
 _REDRAW_SECONDS = 0.1
 # Where nothing can be drawn in place: a line each time another quarter is done.
 _STEPS = 4
@@ -18,6 +20,9 @@ class Screen:
     """One voice for several threads."""
 
     def __init__(self, stream: TextIO = sys.stdout) -> None:
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that knows no such letters shows question marks instead of nothing.
+            stream.reconfigure(errors="replace")
         self._stream = stream
         self._lock = threading.RLock()
         self._draws = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
@@ -50,10 +55,12 @@ class Screen:
         if share < 1 and now - self._drawn_at < _REDRAW_SECONDS:
             return
         self._drawn_at = now
-        filled = round(share * _BAR_WIDTH)
-        bar = "█" * filled + "░" * (_BAR_WIDTH - filled)
+        columns = shutil.get_terminal_size().columns
+        width = max(_NARROWEST_BAR, min(_WIDEST_BAR, columns - _BESIDE_BAR))
+        filled = round(share * width)
+        bar = "█" * filled + "░" * (width - filled)
         # A line that wraps could not be drawn over.
-        text = f"          {what:<28} {bar} {share:4.0%}  {count}"[: shutil.get_terminal_size().columns - 1]
+        text = f"          {what:<28}{bar} {share:4.0%}  {count}"[: columns - 1]
         self._write(f"\r\033[K{text}" + ("\n" if share >= 1 else ""))
         self._is_drawn = share < 1
 
@@ -72,7 +79,7 @@ class Screen:
         try:
             self._stream.write(text)
             self._stream.flush()
-        except (OSError, ValueError):
+        except OSError:
             # Nobody reads any more; the service goes on all the same.
             self._draws = False
 
