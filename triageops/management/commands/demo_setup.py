@@ -102,11 +102,11 @@ def _monitor(channel: Channel, now: datetime) -> Monitor:
     monitor, is_new = Monitor.objects.get_or_create(
         name=MONITOR,
         defaults={
-            "description": "Below 0.75 patients start to call the clinic instead.",
+            "description": "Below 0.8 patients start to call the clinic instead.",
             "metric": "helpfulness",
             "split_by": ["variant"],
             "max_slices": 4,
-            "parameters": {"level": 0.75, "margin": 0.02},
+            "parameters": {"level": 0.8, "margin": 0.02},
             "severity": Severity.CRITICAL,
         },
     )
