@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -25,11 +25,11 @@ A_DAY = 1_000
 LIVE_ANSWERS_PER_SECOND = 6.0
 OPENING = timedelta(hours=2)
 OPENING_PARTS = 12
-OPENING_GROWTH = 4
-"""The share of the opening's answers until the share x of its time is x to this power."""
+OPENING_PER_SECOND = 0.4
+"""Answers from the first moment on; the growth to the live rate comes on top, with the fourth power of time."""
 
-OPENING_ANSWERS = round(OPENING.total_seconds() * LIVE_ANSWERS_PER_SECOND / OPENING_GROWTH)
-"""So many that the history ends at the rate at which the live traffic begins."""
+_GROWTH = 5
+"""The integral of a fourth power."""
 
 _ASSIGNING_THREADS = 4
 _COUNTING_WAIT_SECONDS = 0.5
@@ -85,9 +85,12 @@ def _day(number: int, start: datetime) -> Stretch:
 def _part(number: int, opened_at: datetime) -> Stretch:
     key = f"opening-{number + 1:02d}"
     random = Random(key)
-    low, high = (((number + edge) / OPENING_PARTS) ** OPENING_GROWTH for edge in (0, 1))
-    count = round(OPENING_ANSWERS * (high - low))
-    shares = [random.uniform(low, high) ** (1 / OPENING_GROWTH) for _ in range(count)]
+    low, high = number / OPENING_PARTS, (number + 1) / OPENING_PARTS
+    seconds, grown = OPENING.total_seconds(), (low**_GROWTH, high**_GROWTH)
+    steady_count = seconds * OPENING_PER_SECOND * (high - low)
+    grown_count = seconds * (LIVE_ANSWERS_PER_SECOND - OPENING_PER_SECOND) / _GROWTH * (grown[1] - grown[0])
+    shares = [random.uniform(low, high) for _ in range(round(steady_count))]
+    shares += [random.uniform(*grown) ** (1 / _GROWTH) for _ in range(round(grown_count))]
     return _visits(key, random, [opened_at + OPENING * share for share in shares])
 
 
@@ -118,12 +121,13 @@ def send(client: Client, screen: Screen, arms: dict[str, Arm], began_at: datetim
 def wait_until_counted(client: Client, screen: Screen, began_at: datetime) -> None:
     """Return when the rollups, and with them every statistic, have the whole history in them."""
     total = sum(len(stretch.visits) for stretch in stretches(began_at))
+    days = (datetime.now(UTC) - began_at).days + 1
     counted = -1
     while counted < total:
         if counted >= 0:
             time.sleep(_COUNTING_WAIT_SECONDS)
         # Every response has the metric "error", 0 or 1.
-        found = client.call("GET", f"/quality/stats?window={LENGTH.days + 2}d&metric=error")
+        found = client.call("GET", f"/quality/stats?window={days}d&metric=error")
         counted = sum(line["n"] for line in found["results"])
         screen.progress("counted in the statistics", min(counted, total), total)
 

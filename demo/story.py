@@ -78,7 +78,7 @@ class Story:
         self._screen.say(
             "An incident of an earlier run is open. Its cause is gone, so it resolves by itself after"
         )
-        self._screen.say(f"some six minutes of good numbers: {self._places.incident(self._open[0]['id'])}")
+        self._screen.say(f"about five minutes of good numbers: {self._places.incident(self._open[0]['id'])}")
 
     def _start(self) -> None:
         self._enter("well")
@@ -119,7 +119,9 @@ class Story:
         self._screen.say(
             f"{service.WORSE} gets worse now: helpfulness falls from {before:g} to {after:g}. Nobody tells TriageOps;"
         )
-        self._screen.say("it has to find out from what the judge and the patients say. Some 2 or 3 minutes.")
+        self._screen.say(
+            "it has to find out from what the judge and the patients say. That takes some three minutes."
+        )
 
     def _while_worse(self, now: float) -> bool:
         """Whether the incident was found just now."""
@@ -147,7 +149,7 @@ class Story:
             f"  stop the experiment          {places.experiment}",
             "                               everybody gets gpt-4 then; resolve the incident by hand",
             f"  wait                         in {lasting(WORSE_SECONDS)} {service.WORSE} is repaired, and the incident",
-            "                               resolves by itself some six minutes later",
+            "                               resolves by itself about five minutes later",
         )
 
     def _while_found(self, now: float) -> None:
@@ -157,7 +159,7 @@ class Story:
             self._traffic.is_worse = False
             self._enter("healing")
             self._screen.say(
-                f"{service.WORSE} is repaired. After some six minutes of good numbers the incident resolves."
+                f"{service.WORSE} is repaired. After about five minutes of good numbers the incident resolves."
             )
 
     def _finish(self) -> None:
