@@ -29,7 +29,7 @@ from feedback.cells import Emitted, Times
 from feedback.models import QualityMetric
 from feedback.shapes import RESPONSE_METRICS
 
-BATCH = 20_000
+BATCH = 5_000
 """Facts of one kind in one transaction, about."""
 
 MAX_METRICS = 1_000
