@@ -9,6 +9,7 @@ from pathlib import Path
 
 import django
 import pytest
+from django.conf import settings
 
 from triageops import embedded
 
@@ -36,6 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in ("PROMETHEUS_MULTIPROC_DIR", "ENVIRONMENT", "LOG_LEVEL"):
         os.environ.pop(name, None)
     _start_servers(config, folder)
+    # A hundred tests log in; the real hash takes half a second each time, by design.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # Test modules import models, and some plug-in may look at them before pytest-django has its turn.
     django.setup()
 
 
