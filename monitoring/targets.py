@@ -17,10 +17,11 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# Global by the registry, yet they carry or reach other addresses: IPv4-compatible, NAT64, 6to4, Teredo.
-_CARRIERS = tuple(
-    ipaddress.IPv6Network(network)
-    for network in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")
+# Allocated to the public by IANA; what Python calls global beside it (fec0::/10, 5f00::/16) depends on its version.
+_PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
+# Inside it, yet special or carriers of other addresses: protocol assignments with Teredo, documentation, 6to4.
+_SPECIAL_V6 = tuple(
+    ipaddress.IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
 )
 
 
@@ -115,7 +116,7 @@ def is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)
-        if any(address in network for network in _CARRIERS):
+        if address not in _PUBLIC_V6 or any(address in network for network in _SPECIAL_V6):
             return False
     return address.is_global and not address.is_multicast
 

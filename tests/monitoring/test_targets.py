@@ -5,7 +5,7 @@ from pytest_django import Settings
 
 from monitoring.targets import BlockedTarget, check_address, is_public, target_of
 
-PUBLIC = ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8"]
+PUBLIC = ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "2001:4860:4860::8888", "3fff:1000::1", "::ffff:8.8.8.8"]
 NOT_PUBLIC = [
     "127.0.0.1",
     "10.0.0.1",
@@ -33,6 +33,14 @@ NOT_PUBLIC = [
     "2002:7f00:1::",
     "2001::1",
     "2001:db8::1",
+    "2001:20::1",
+    "3fff::1",
+    "3fff:fff:ffff::1",
+    "4000::1",
+    "5f00::1",
+    "fec0::1",
+    "100::1",
+    "1fff::1",
 ]
 
 
