@@ -5,7 +5,9 @@ import redis
 from django.core.cache import cache
 from django.db import DatabaseError
 from django.test import Client
+from pytest_django import DjangoAssertNumQueries
 
+from triageops import health
 from triageops.observability.tasks import WORKER_SEEN, mark_worker_seen
 
 pytestmark = pytest.mark.django_db
@@ -14,6 +16,11 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def forget_worker() -> None:
     cache.delete(WORKER_SEEN)
+
+
+@pytest.fixture(autouse=True)
+def forget_migrations() -> None:
+    health._is_migrated.clear()
 
 
 def test_health_says_ok_whatever_the_database_does(monkeypatch: Any) -> None:
@@ -47,6 +54,21 @@ def test_ready_says_in_words_that_redis_or_the_database_is_away(monkeypatch: Any
 def test_ready_sees_migrations_that_wait(monkeypatch: Any) -> None:
     monkeypatch.setattr("triageops.health.MigrationExecutor.migration_plan", lambda *_: [("one", False)])
     assert Client().get("/ready").json()["checks"]["migrations"] == "1 to be applied"
+
+
+def test_ready_after_all_migrations_were_seen_costs_one_query(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    assert Client().get("/ready").json()["checks"]["migrations"] == "ok"
+    with django_assert_num_queries(1):
+        assert Client().get("/ready").json()["checks"]["migrations"] == "ok"
+
+
+def test_ready_looks_again_while_migrations_wait(monkeypatch: Any) -> None:
+    with monkeypatch.context() as waiting:
+        waiting.setattr("triageops.health.MigrationExecutor.migration_plan", lambda *_: [("one", False)])
+        Client().get("/ready")
+    assert Client().get("/ready").json()["checks"]["migrations"] == "ok"
 
 
 def test_metrics_page_has_counters_and_what_is_read_at_the_scrape() -> None:

@@ -1,5 +1,6 @@
 """Liveness, readiness and metrics."""
 
+import threading
 from collections.abc import Callable
 
 import redis
@@ -12,6 +13,9 @@ from django.views.decorators.http import require_safe
 from triageops.observability import metrics
 from triageops.observability.tasks import WORKER_SEEN
 
+# Set once this process has seen every migration applied: none becomes unapplied by itself, and to look is costly.
+_is_migrated = threading.Event()
+
 
 def _database() -> str:
     try:
@@ -23,12 +27,17 @@ def _database() -> str:
 
 
 def _migrations() -> str:
+    if _is_migrated.is_set():
+        return "ok"
     try:
         executor = MigrationExecutor(connection)
         waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except DatabaseError as error:
         return f"unknown ({type(error).__name__})"
-    return f"{len(waiting)} to be applied" if waiting else "ok"
+    if waiting:
+        return f"{len(waiting)} to be applied"
+    _is_migrated.set()
+    return "ok"
 
 
 def _redis() -> str:
