@@ -129,6 +129,25 @@ def test_data_folder_in_use_is_one_clear_line(environment: dict[str, str]) -> No
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}, "port 1 failed: Connection refused"),
+        ({"TRIAGEOPS_BUCKET_SECONDS": "often"}, "TRIAGEOPS_BUCKET_SECONDS"),
+    ],
+)
+def test_what_the_database_set_up_refuses_is_one_clear_line(
+    environment: dict[str, str], given: dict[str, str], reason: str
+) -> None:
+    done = command(
+        [], environment | {"REDIS_URL": "redis://127.0.0.1:1/0", "DATABASE_URL": "postgresql://x"} | given
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("bin/up: the database could not be set up: ")
+    assert reason in done.stderr
+
+
 def test_demo_has_quick_checks_and_a_key_that_stays(tmp_path: Path) -> None:
     installation = Installation.of({"TRIAGEOPS_DATA_DIR": str(tmp_path), "TRIAGEOPS_CHECK_SECONDS": "20"})
     address = Address("127.0.0.1", 8000)

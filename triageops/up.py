@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -114,19 +116,23 @@ def environment_of(installation: local.Installation, address: Address, *, is_dem
     return made | installation.environment()
 
 
-def bootstrap(environment: Mapping[str, str]) -> str:
+def bootstrap(environment: Mapping[str, str], log: Path) -> str:
     """Migrate, make the first admin and API key; gives what the command has to say about them."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", "bootstrap"],
-        cwd=local.ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        preexec_fn=processes.die_with_owner(signal.SIGTERM),
-    )
+    with log.open("w") as errors:
+        done = subprocess.run(
+            [sys.executable, "manage.py", "bootstrap"],
+            cwd=local.ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            check=False,
+            preexec_fn=processes.die_with_owner(signal.SIGTERM),
+        )
     if done.returncode:
-        raise CannotStart("the database could not be set up; the reason is above")
+        lines = log.read_text(errors="replace").splitlines()
+        reasons = [line for line in lines if re.match(r"[\w.]+: ", line)] or lines or ["no reason given"]
+        raise CannotStart(f"the database could not be set up: {reasons[-1]} ({log})")
     return done.stdout
 
 
@@ -153,7 +159,7 @@ def start(
             server, partial(supervisor.is_running, server.name), log=installation.log_of(server)
         )
     supervisor.say("bringing the database up to date")
-    said = bootstrap(environment)
+    said = bootstrap(environment, installation.data / "bootstrap.log")
     supervisor.say("starting web, worker and beat")
     for program in programs(environment, address, str(installation.data / "beat-schedule")):
         supervisor.start(program)
