@@ -120,7 +120,7 @@ class Story:
             f"{service.WORSE} gets worse now: helpfulness falls from {before:g} to {after:g}. Nobody tells TriageOps;"
         )
         self._screen.say(
-            "it has to find out from what the judge and the patients say. That takes some three minutes."
+            "it has to find out from what the judge and the patients say. That takes two or three minutes."
         )
 
     def _while_worse(self, now: float) -> bool:
