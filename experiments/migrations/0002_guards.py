@@ -2,6 +2,9 @@
 
 from django.db import migrations
 
+# Whoever holds a table keeps us waiting, and everybody else waits behind us.
+BOUNDED = "SET LOCAL lock_timeout = '5s'"
+
 # An experiment is born a draft, starts complete, and never becomes a draft again; what its assignments rest on stays.
 EXPERIMENT_GUARD = """
 CREATE FUNCTION experiments_guard_experiment() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -82,7 +85,7 @@ class Migration(migrations.Migration):
     dependencies = [("experiments", "0001_initial")]
 
     operations = [
-        migrations.RunSQL("SET LOCAL lock_timeout = '5s'", "SET LOCAL lock_timeout = '5s'"),
+        migrations.RunSQL(BOUNDED, migrations.RunSQL.noop),
         migrations.RunSQL(
             EXPERIMENT_GUARD,
             """
@@ -109,4 +112,6 @@ class Migration(migrations.Migration):
             ASSIGNMENT_KEY,
             "ALTER TABLE experiments_assignment DROP CONSTRAINT assignment_variant_of_its_experiment",
         ),
+        # The way back runs from the last to the first.
+        migrations.RunSQL(migrations.RunSQL.noop, BOUNDED),
     ]

@@ -2,7 +2,9 @@
 
 from django.db import migrations
 
+# Whoever holds the table keeps us waiting, and everybody else waits behind us: not for long.
 REFUSE = """
+SET LOCAL lock_timeout = '5s';
 CREATE FUNCTION monitoring_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'rows of % are never changed or removed', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
@@ -13,6 +15,7 @@ CREATE TRIGGER incident_event_append_only
     FOR EACH ROW EXECUTE FUNCTION monitoring_refuse_change();
 """
 ALLOW = """
+SET LOCAL lock_timeout = '5s';
 DROP TRIGGER incident_event_append_only ON monitoring_incidentevent;
 DROP FUNCTION monitoring_refuse_change();
 """
