@@ -151,6 +151,25 @@ def test_postgres_speaks_utf8_and_utc(folder: Path) -> None:
         assert execute(postgres.url, "SELECT upper('é')") == [("É",)]
 
 
+def test_postgres_log_quotes_no_rows_and_is_for_its_owner_only(folder: Path) -> None:
+    postgres, log = embedded.Postgres(folder), folder.with_name("log")
+    with embedded.run(postgres, log=log):
+        execute(postgres.url, "CREATE TABLE people (name text PRIMARY KEY)")
+        execute(postgres.url, "INSERT INTO people VALUES ('Ada Lovelace')")
+        with pytest.raises(psycopg2.errors.UniqueViolation):
+            execute(postgres.url, "INSERT INTO people VALUES ('Ada Lovelace')")
+    said = log.read_text()
+    assert "duplicate key value" in said
+    assert "Ada" not in said
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def test_postgres_ends_a_transaction_that_was_left_open(folder: Path) -> None:
+    postgres = embedded.Postgres(folder)
+    with embedded.run(postgres):
+        assert execute(postgres.url, "SHOW idle_in_transaction_session_timeout") == [("1min",)]
+
+
 def test_durable_postgres_writes_through_to_the_disk(folder: Path) -> None:
     postgres = embedded.Postgres(folder)
     with embedded.run(postgres):

@@ -92,6 +92,12 @@ class Postgres:
             "timezone": "UTC",
             "log_timezone": "UTC",
             "log_checkpoints": "off",
+            # A refused statement and its details quote rows, and rows are personal data.
+            "log_min_error_statement": "panic",
+            "log_error_verbosity": "terse",
+            "log_parameter_max_length_on_error": "0",
+            # Rollups wait for the oldest open transaction; one that somebody abandoned must not hold them back.
+            "idle_in_transaction_session_timeout": "60s",
         }
         if not self.is_durable:
             options |= {"fsync": "off", "full_page_writes": "off"}
@@ -209,7 +215,7 @@ def run(server: Server, *, log: Path | None = None) -> Iterator[subprocess.Popen
     """Own one server for the length of the block; its output goes to `log`, which is quoted when it does not start."""
     server.prepare()
     with contextlib.ExitStack() as stack:
-        output = stack.enter_context(log.open("ab")) if log else None
+        output = stack.enter_context(processes.open_log(log)) if log else None
         # Its own session: Ctrl-C in the terminal reaches the owner, who then stops things in order.
         process = subprocess.Popen(
             server.command,

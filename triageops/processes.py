@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -29,6 +30,11 @@ def die_with_owner(how: signal.Signals) -> Callable[[], None] | None:
     if libc is None:
         return None
     return lambda: libc.prctl(_PR_SET_PDEATHSIG, int(how), 0, 0, 0)
+
+
+def open_log(path: Path) -> IO[bytes]:
+    """A log to append to, made for its owner alone: a server's words may quote data."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
 
 def stop(process: subprocess.Popen[bytes], how: signal.Signals, seconds: float = STOP_SECONDS) -> None:

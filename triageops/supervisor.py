@@ -158,7 +158,7 @@ class Supervisor:
         program = child.program
         if program.prepare is not None:
             program.prepare()
-        with program.log.open("ab") if program.log else contextlib.nullcontext() as log:
+        with processes.open_log(program.log) if program.log else contextlib.nullcontext() as log:
             output = log or (None if program.is_direct else subprocess.PIPE)
             # Its own session: Ctrl-C in the terminal reaches us alone, and we end the children in order.
             child.process = subprocess.Popen(
