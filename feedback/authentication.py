@@ -10,12 +10,13 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
 import structlog
 from django.core import signing
+from django.db import transaction
 from django.db.models import Q
 from django.db.models.signals import post_save
 from django.utils import timezone
@@ -33,7 +34,7 @@ log = structlog.get_logger(__name__)
 TOKEN_PREFIX = "fbt_"  # noqa: S105 - not a secret
 _TOKEN_SALT = "feedback-token"  # noqa: S105 - names the use of the signature
 _TOKEN_CALLS_PER_MINUTE = 30
-_CACHE_SECONDS = 30
+_CACHE_SECONDS = 5
 _LAST_USED_SECONDS = 60
 _REDIS_RETRY_SECONDS = 1.0
 _LEASE_CALLS = 100
@@ -42,7 +43,7 @@ _LEASE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Grant:
-    """What a caller may do. `response_id` and `user_id` bind a feedback token; None in keys."""
+    """What a caller may do. `response_id`, `user_id` and `source` bind a feedback token."""
 
     key_id: int
     scopes: frozenset[str]
@@ -50,6 +51,7 @@ class Grant:
     requests_per_minute: int | None = None
     response_id: str | None = None
     user_id: str | None = None
+    source: str = "web"
     is_authenticated: bool = True
 
     @property
@@ -180,7 +182,8 @@ def forget(key: ApiKey) -> None:
 
 
 def _forget_saved(sender: type[ApiKey], instance: ApiKey, **_: Any) -> None:
-    forget(instance)
+    # Before the commit another process would read, and keep, what the key was until then.
+    transaction.on_commit(lambda: forget(instance))
 
 
 post_save.connect(_forget_saved, sender=ApiKey, dispatch_uid="feedback.forget_saved_key")
@@ -196,12 +199,13 @@ def _note_use(key_id: int, now: datetime) -> None:
     ApiKey.objects.filter(stale, pk=key_id).update(last_used_at=now)
 
 
-def issue_token(
-    grant: Grant, *, response_id: str, user_id: str | None, lifetime: timedelta, now: datetime
-) -> tuple[str, datetime]:
-    """A token that may post feedback on one response until it expires, and that moment."""
-    expires_at = now + lifetime
-    payload = {"k": grant.key_id, "r": response_id, "u": user_id, "e": int(expires_at.timestamp())}
+def issue_token(grant: Grant) -> tuple[str, datetime]:
+    """A token for a grant that is bound to a response, a user and a source; and when it expires."""
+    expires_at = datetime.fromtimestamp(int(grant.expires_at or 0), tz=UTC)
+    payload = {
+        "k": grant.key_id, "r": grant.response_id, "u": grant.user_id, "s": grant.source,
+        "e": int(expires_at.timestamp()),
+    }  # fmt: skip
     return TOKEN_PREFIX + signing.dumps(payload, salt=_TOKEN_SALT, compress=True), expires_at
 
 
@@ -273,9 +277,11 @@ class HasScope(BasePermission):
     """The view says in `required_scopes` which scope each method needs."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        needed = view.required_scopes.get(request.method)
+        method = "GET" if request.method == "HEAD" else request.method
+        needed = view.required_scopes.get(method)
         if needed is None:
-            return True  # the view has no such method and will say so
+            # The view has no such method and will say so; one that has it without a scope answers nobody.
+            return not hasattr(view, str(method).lower()) or method == "OPTIONS"
         self.message = f"This key lacks the scope “{needed}”; an admin can add it."
         return needed in grant_in(request).scopes
 

@@ -11,9 +11,8 @@ import msgspec
 import numpy as np
 from django.conf import settings
 from django.db.backends.utils import CursorWrapper
-from psycopg2.extras import execute_values
 
-from feedback.copying import Row, copy_in
+from feedback.copying import Row, copy_in, execute_rows
 from feedback.models import Slice
 from triageops.stats.histogram import LogBins, UniformBins, bins_named
 from triageops.stats.moments import FloatArray, IntArray, Moments, grouped_moments
@@ -212,8 +211,8 @@ def write(cursor: CursorWrapper, emitted: Emitted) -> None:
         _COLUMNS,
         [_row(key, cell) for key, cell in merged.items() if key not in stored],
     )
-    execute_values(
-        cursor.cursor,
+    execute_rows(
+        cursor,
         f"""
         UPDATE feedback_rollup r SET
             n = new.n, null_count = new.null_count, mean = new.mean, m2 = new.m2, minimum = new.minimum,
@@ -223,7 +222,6 @@ def write(cursor: CursorWrapper, emitted: Emitted) -> None:
         """,
         [_row(key, merged[key]) for key in stored],
         template="(%s,%s,%s::timestamptz,%s::timestamptz,%s,%s,%s,%s,%s::float8,%s::float8,%s::float8,%s::float8,%s::jsonb)",
-        page_size=1_000,
     )
 
 

@@ -3,17 +3,36 @@
 import io
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db.backends.utils import CursorWrapper
+from psycopg2.extras import execute_values
 
-Row = tuple[str | float | datetime | None, ...]
+Row = tuple[Any, ...]
+"""Texts, numbers, times and None."""
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def copy_in(cursor: CursorWrapper, table: str, columns: str, rows: Sequence[Row]) -> None:
     """Append rows; raises IntegrityError when one of them is there already."""
-    cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN", io.StringIO(copy_text(rows)))
+    # Django wraps only what goes through its own methods; psycopg2's errors would pass every `except` of ours.
+    with cursor.db.wrap_database_errors:
+        cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN", io.StringIO(copy_text(rows)))
+
+
+def execute_rows(
+    cursor: CursorWrapper,
+    statement: str,
+    rows: Sequence[Row],
+    *,
+    template: str | None = None,
+    has_result: bool = False,
+) -> list[tuple[Any, ...]]:
+    """One statement with `VALUES %s` for many rows, a thousand at a time; what it returns."""
+    with cursor.db.wrap_database_errors:
+        found = execute_values(cursor.cursor, statement, rows, template, page_size=1_000, fetch=has_result)
+    return found or []
 
 
 def copy_text(rows: Sequence[Row]) -> str:

@@ -81,8 +81,16 @@ def _problem(error: Exception, raw: bytes, known: tuple[str, ...]) -> InvalidInp
     return InvalidInput(
         f"{what}: {message[0].lower()}{message[1:]}.",
         field=path or None,
-        fix=f"Send {message.partition(', got')[0].removeprefix('Expected ')}.",
+        fix=_fix(message),
     )
+
+
+def _fix(message: str) -> str:
+    if message.startswith("Expected "):
+        return f"Send {message.partition(', got')[0].removeprefix('Expected ')}."
+    if "datetime" in message:
+        return "Send ISO 8601 with a time zone, such as 2026-01-31T12:00:00Z."
+    return "Send a finite number of at most 1e100."
 
 
 def _lenient(raw: bytes) -> Any:

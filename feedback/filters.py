@@ -49,7 +49,12 @@ def instant(query: QueryDict, name: str) -> datetime | None:
         raise InvalidInput(
             f"{text!r} is not a time.", field=name, fix="Send ISO 8601, such as 2026-01-31T12:00:00Z."
         )
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    try:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except OverflowError:
+        raise InvalidInput(
+            f"{text!r} lies outside the calendar.", field=name, fix="Send a time of this era."
+        ) from None
 
 
 def first_id_at(at: datetime) -> UUID:
@@ -58,9 +63,11 @@ def first_id_at(at: datetime) -> UUID:
     return UUID(int=(milliseconds << 80) | (0x7 << 76) | (0x2 << 62))
 
 
-def filtered(queryset: QuerySet[ModelT], query: QueryDict, names: tuple[str, ...]) -> QuerySet[ModelT]:
-    """`queryset` narrowed to what `query` asks for."""
-    check_query(query, frozenset({*names, *TIMES, *_PAGING}))
+def filtered(
+    queryset: QuerySet[ModelT], query: QueryDict, names: tuple[str, ...], others: frozenset[str] = _PAGING
+) -> QuerySet[ModelT]:
+    """`queryset` narrowed to what `query` asks for; `others` are parameters that somebody else reads."""
+    check_query(query, frozenset({*names, *TIMES, *others}))
     conditions: dict[str, Any] = {}
     for name in names:
         value = query.get(name)
@@ -69,7 +76,8 @@ def filtered(queryset: QuerySet[ModelT], query: QueryDict, names: tuple[str, ...
         if "\0" in value:
             raise InvalidInput(f"{name} contains the character NUL.", field=name, fix="Remove it.")
         if name == "is_withdrawn":
-            conditions["withdrawn_at__isnull"] = value not in {"true", "1"}
+            is_withdrawn = chosen(query, name, frozenset({"true", "false"}), "false") == "true"
+            conditions["withdrawn_at__isnull"] = not is_withdrawn
         else:
             conditions[name] = value
     for name in TIMES:

@@ -17,9 +17,8 @@ from typing import NamedTuple, TypeVar
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 from psycopg2 import errors
-from psycopg2.extras import execute_values
 
-from feedback.copying import Row, copy_in
+from feedback.copying import Row, copy_in, execute_rows
 from feedback.models import FactKind
 from feedback.shapes import FeedbackShape, Shape
 from feedback.tables import FEEDBACK, Key, Stored, Table
@@ -309,12 +308,11 @@ def _insert(cursor: CursorWrapper, table: Table[ShapeT], rows: list[Row]) -> lis
         with transaction.atomic():
             copy_in(cursor, table.name, table.column_list, rows)
     except IntegrityError:
-        inserted = execute_values(
-            cursor.cursor,
+        inserted = execute_rows(
+            cursor,
             f"INSERT INTO {table.name} ({table.column_list}) VALUES %s ON CONFLICT DO NOTHING RETURNING id",
             rows,
-            page_size=1_000,
-            fetch=True,
+            has_result=True,
         )
         ids = {str(row[0]) for row in inserted}
         return [row if row[0] in ids else None for row in rows]

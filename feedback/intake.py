@@ -1,5 +1,6 @@
 """How facts come in over HTTP: the body is read, decoded, completed from the request, stored and answered."""
 
+import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
@@ -97,7 +98,9 @@ class FactView(APIView, Generic[ShapeT]):
 
     def key_of(self, index: int | None) -> str:
         """The Idempotency-Key for one item of this call."""
-        return self.call_key if index is None or not self.call_key else f"{self.call_key[:120]}:{index}"
+        if index is None or not self.call_key:
+            return self.call_key
+        return "bulk/" + hashlib.blake2b(f"{self.call_key}/{index}".encode(), digest_size=16).hexdigest()
 
     def extras(self) -> dict[str, str]:
         """What the answer says besides what was stored."""

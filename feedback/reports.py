@@ -1,5 +1,7 @@
 """REST for what is computed from facts: statistics, the ledger, exports."""
 
+import itertools
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -61,6 +63,9 @@ def _window(request: Request, now: datetime) -> Window:
 def _cut(request: Request) -> Cut:
     group_by = [name.strip() for name in request.GET.get("group_by", "").split(",") if name.strip()]
     where = {name: request.GET[name] for name in request.GET if name not in _NOT_DIMENSIONS}
+    for name, value in request.GET.items():
+        if "\0" in str(value):
+            raise InvalidInput(f"{name} contains the character NUL.", field=name, fix="Remove it.")
     if len(set(group_by)) != len(group_by):
         raise InvalidInput("group_by names a dimension twice.", field="group_by", fix="Name it once.")
     try:
@@ -86,7 +91,7 @@ def _quality_line(cut: Cut, found: MetricStats) -> dict[str, Any]:
         "n": found.n,
         "null_count": found.null_count,
         "mean": moments.mean if found.n else None,
-        "sd": moments.sd,
+        "sd": moments.sd if moments.sd is None or math.isfinite(moments.sd) else None,
         "min": found.minimum,
         "max": found.maximum,
         "p50": found.p50,
@@ -210,8 +215,10 @@ class ExportView(APIView):
         kind = chosen(request.GET, "format", frozenset(_FORMATS), "ndjson")
         query.pop("format", None)
         content_type, lines = _FORMATS[kind]
-        queryset = filtered(self.queryset.all(), query, self.filters)
-        response = StreamingHttpResponse(lines(queryset, self.fields), content_type=content_type)
+        stream = lines(filtered(self.queryset.all(), query, self.filters, frozenset()), self.fields)
+        # A header and a row are made before the answer begins, so that what cannot be read is refused, not cut off.
+        begun = list(itertools.islice(stream, 2))
+        response = StreamingHttpResponse(itertools.chain(begun, stream), content_type=content_type)
         response["Content-Disposition"] = f'attachment; filename="{self.name}.{kind}"'
         return response
 

@@ -26,7 +26,7 @@ from django.db.backends.utils import CursorWrapper
 
 from feedback import cells, tallies
 from feedback.cells import Emitted, Times
-from feedback.models import QualityMetric
+from feedback.models import QualityMetric, RollupCursor
 from feedback.shapes import RESPONSE_METRICS
 
 BATCH = 5_000
@@ -38,6 +38,7 @@ MAX_METRICS = 1_000
 _TABLES = ("feedback_response", "feedback_qualityrecord", "feedback_feedback", "feedback_feedbackrevision")
 _DIMENSIONS = "r.endpoint, r.model, r.provider, r.experiment, r.variant, r.attributes, r.occurred_at"
 
+_PATIENCE = timedelta(minutes=5)
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_CURSOR = (
     "INSERT INTO feedback_rollupcursor (name, tx, closed_until, updated_at) VALUES ('facts', '0', %s, %s)"
@@ -54,14 +55,50 @@ class Span:
     is_whole: bool
 
 
+class HeldBack(RuntimeError):
+    """A transaction was left open: what began after it cannot be counted until it ends."""
+
+
+class ClockJumped(RuntimeError):
+    """Buckets are closed that have not begun yet: the clock of a worker was ahead."""
+
+
 def roll_up(now: datetime) -> int:
-    """Bring the buckets up to date, batch by batch; the number of facts taken in. Another run in progress: 0."""
+    """Bring the buckets up to date, batch by batch; the number of facts taken in. Another run in progress: 0.
+
+    Raises HeldBack or ClockJumped, after all that could be done is done, so that the job shows as failing.
+    """
     total = 0
     while True:
         count, is_whole = _one_batch(now)
         total += count
         if is_whole:
-            return total
+            break
+    _complain(now)
+    return total
+
+
+def _complain(now: datetime) -> None:
+    oldest = _oldest_writer()
+    if oldest is not None and now - oldest > _PATIENCE:
+        raise HeldBack(
+            f"A transaction that is open since {oldest:%Y-%m-%d %H:%M:%S} holds back the rollups: end it."
+        )
+    closed_until = RollupCursor.objects.values_list("closed_until", flat=True).first()
+    if closed_until is not None and closed_until > now + _PATIENCE:
+        raise ClockJumped(
+            f"Buckets are closed until {closed_until:%Y-%m-%d %H:%M:%S}, in the future: set the clocks."
+        )
+
+
+def _oldest_writer() -> datetime | None:
+    """Start of the oldest other transaction that has written something; None where we may not see any."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT min(xact_start) FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()"
+        )
+        found: datetime | None = cursor.fetchone()[0]
+        return found
 
 
 class CursorAhead(RuntimeError):
@@ -99,13 +136,19 @@ def _one_batch(now: datetime) -> tuple[int, bool]:
         span = _next_span(cursor, int(row[0]))
         times = Times(settings.BUCKET_SECONDS, closed_until=row[1])
         count = _take_in(cursor, span, times)
-        closed_until = max(row[1], closing_at(now)) if span.is_whole else row[1]
+        closed_until = max(row[1], _closing_now(now)) if span.is_whole else row[1]
         cursor.execute(
             "UPDATE feedback_rollupcursor SET tx = %s::text::xid8, closed_until = %s, updated_at = %s"
             " WHERE name = 'facts'",
             [span.end, closed_until, now],
         )
     return count, span.is_whole
+
+
+def _closing_now(now: datetime) -> datetime:
+    """No bucket is closed in which a transaction began that still runs: its facts are not late, only slow."""
+    oldest = _oldest_writer()
+    return closing_at(now if oldest is None else min(now, oldest))
 
 
 def closing_at(now: datetime) -> datetime:

@@ -111,6 +111,7 @@ class TokenRequestSerializer(serializers.Serializer[object]):
     user_id = serializers.CharField(
         max_length=128, required=False, default="", help_text="Pseudonymous id that the feedback will carry."
     )
+    source = serializers.CharField(max_length=64, default="web")  # type: ignore[assignment]
     lifetime_seconds = serializers.IntegerField(min_value=60, max_value=7 * 86_400, default=3_600)
 
 

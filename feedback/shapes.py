@@ -16,9 +16,12 @@ from triageops.rest import InvalidInput
 Name = Annotated[str, Meta(max_length=128)]
 RequiredName = Annotated[str, Meta(min_length=1, max_length=128)]
 MetricName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
-Metrics = Annotated[dict[MetricName, float | None], Meta(max_length=64)]
+LARGEST = 1e100
+"""Of any number: squares of what is larger leave the range of doubles."""
+Number = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
+Metrics = Annotated[dict[MetricName, Number | None], Meta(max_length=64)]
 Count = Annotated[int, Meta(ge=0, le=10**12)]
-Amount = Annotated[float, Meta(ge=0)]
+Amount = Annotated[float, Meta(ge=0, le=LARGEST)]
 Instant = Annotated[datetime, Meta(tz=True)]
 
 RESPONSE_METRICS = ("latency_seconds", "cost", "input_tokens", "output_tokens", "error", "cache_hit")
@@ -34,9 +37,7 @@ Bounds = Mapping[str, tuple[float, float]]
 """Metric name -> the interval that its values must lie in."""
 
 
-def _check_time(at: datetime | None, now: datetime) -> None:
-    if at is None:
-        return
+def _check_time(at: datetime, now: datetime) -> None:
     if at > now + FUTURE_ALLOWED:
         raise InvalidInput(
             "occurred_at lies in the future.", field="occurred_at", fix="Send the time of the event, in UTC."
@@ -64,6 +65,17 @@ def _check_metrics(metrics: Mapping[str, float | None], bounds: Bounds) -> None:
             )
 
 
+def _check_response_id(response_id: str | None) -> None:
+    """An id stands in addresses: nothing that cannot be printed, and not the name of another address."""
+    if response_id is None or (response_id.isprintable() and response_id != "bulk"):
+        return
+    raise InvalidInput(
+        f"{response_id!r} cannot be an id.",
+        field="response_id",
+        fix="Use letters, digits and signs that can be printed; “bulk” is taken.",
+    )
+
+
 def _depth(value: Any, limit: int) -> int:
     if limit == 0 or not isinstance(value, dict | list):
         return 0
@@ -78,7 +90,10 @@ class Shape(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_o
 
     def check(self, now: datetime, bounds: Bounds) -> None:
         """Raise InvalidInput for what types cannot say."""
-        _check_time(self.occurred_at, now)
+        if self.occurred_at is not None:
+            _check_time(self.occurred_at, now)
+            # PostgreSQL does not know every offset that ISO 8601 allows.
+            self.occurred_at = self.occurred_at.astimezone(UTC)
 
     def digest(self) -> str:
         """128-bit hash of the content, equal for equal content whatever the order of its members."""
@@ -109,7 +124,7 @@ class ResponseShape(Shape, kw_only=True):
             Annotated[str, Meta(min_length=1, max_length=64)],
             Annotated[str, Meta(max_length=256)]
             | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-            | float
+            | Number
             | bool
             | None,
         ],
@@ -121,6 +136,7 @@ class ResponseShape(Shape, kw_only=True):
 
     def check(self, now: datetime, bounds: Bounds) -> None:
         super().check(now, bounds)
+        _check_response_id(self.response_id)
         _check_metrics(self.metrics, bounds)
         if self.response_id is None and self.idempotency_key is None and not self.request_id:
             raise InvalidInput(
@@ -146,10 +162,11 @@ class QualityShape(Shape, kw_only=True):
     evaluator_kind: Literal["code", "llm_judge", "human"]
     evaluator_name: RequiredName
     evaluator_version: Name = ""
-    metrics: Annotated[dict[MetricName, float | None], Meta(min_length=1, max_length=64)]
+    metrics: Annotated[dict[MetricName, Number | None], Meta(min_length=1, max_length=64)]
 
     def check(self, now: datetime, bounds: Bounds) -> None:
         super().check(now, bounds)
+        _check_response_id(self.response_id)
         _check_metrics(self.metrics, bounds)
 
 
@@ -165,6 +182,7 @@ class FeedbackShape(Shape, kw_only=True):
 
     def check(self, now: datetime, bounds: Bounds) -> None:
         super().check(now, bounds)
+        _check_response_id(self.response_id)
         if not self.metadata:
             return
         if any(isinstance(value, dict | list) for value in self.metadata.values()) and (

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 from django.db.backends.utils import CursorWrapper
-from psycopg2.extras import execute_values
 
 from feedback.cells import Dimensions, Times, slice_ids, slices_of
+from feedback.copying import execute_rows
 from feedback.models import FeedbackRollup
 
 UNMATCHED = "(unmatched)"
@@ -132,8 +132,8 @@ def _write(cursor: CursorWrapper, sums: dict[Place, list[int]]) -> None:
     for place, numbers in sums.items():
         own = (ids[place[0]], *place[1:])
         merged[own] = [a + b for a, b in zip(merged[own], numbers, strict=True)] if own in merged else numbers
-    execute_values(
-        cursor.cursor,
+    execute_rows(
+        cursor,
         """
         INSERT INTO feedback_feedbackrollup AS tally
             (slice_id, grain_seconds, bucket_at, visible_at, feedback_type, count, comment_count, rating_counts)
@@ -148,5 +148,4 @@ def _write(cursor: CursorWrapper, sums: dict[Place, list[int]]) -> None:
         """,
         [(*own, numbers[0], numbers[1], numbers[2:]) for own, numbers in merged.items()],
         template="(%s, %s, %s, %s, %s, %s, %s, %s::bigint[])",
-        page_size=1_000,
     )

@@ -1,5 +1,7 @@
 """REST for facts: create, bulk, list, read, withdraw."""
 
+import secrets
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
@@ -19,7 +21,7 @@ from feedback.authentication import grant_in
 from feedback.decoding import Decoder
 from feedback.filters import FEEDBACK_FILTERS, QUALITY_FILTERS, RESPONSE_FILTERS, filtered, parameters
 from feedback.ingest import Outcome
-from feedback.intake import FactView, idempotency_key
+from feedback.intake import FactView
 from feedback.models import Feedback, QualityMetric, QualityRecord, Response, Scope
 from feedback.schema import body_of, bulk_body_of, page_of
 from feedback.serializers import (
@@ -121,6 +123,8 @@ class ResponseView(APIView):
     @extend_schema(operation_id="responses_read", responses=ResponseSerializer)
     def get(self, request: Request, response_id: str) -> RestResponse:
         """One response, by the client's own id."""
+        if "\0" in response_id:
+            raise NotFound("Nothing is stored under this id.")
         return RestResponse(ResponseSerializer(found(Response.objects.all(), response_id=response_id)).data)
 
 
@@ -183,6 +187,8 @@ class FeedbackFactView(FactView[FeedbackShape]):
         grant = grant_in(request)
         if not grant.is_token:
             return
+        if index is not None:
+            raise InvalidInput("A feedback token is for one piece of feedback.", fix="Post to /feedback.")
         if item.response_id != grant.response_id:
             raise InvalidInput(
                 "This feedback token is bound to another response.",
@@ -194,6 +200,7 @@ class FeedbackFactView(FactView[FeedbackShape]):
                 "This feedback token is bound to another user.", field="user_id", fix="Leave user_id out."
             )
         item.user_id = grant.user_id or ""
+        item.source = grant.source
 
     def receipt(self, outcome: Outcome) -> dict[str, Any]:
         return super().receipt(outcome) | {"revision": outcome.stored.revision}
@@ -245,8 +252,9 @@ class FeedbackView(APIView):
         grant = grant_in(request)
         conditions: dict[str, Any] = {"pk": feedback_id}
         if grant.is_token:
-            author = f"user:{grant.user_id}" if grant.user_id else f"anon:{idempotency_key(request)}"
-            conditions |= {"response_id": grant.response_id, "author": author}
+            conditions |= {
+                "response_id": grant.response_id, "author": f"user:{grant.user_id}", "source": grant.source,
+            }  # fmt: skip
         found(Feedback.objects.all(), **conditions)
         ingest.withdraw(str(feedback_id), key_id=grant.key_id, now=timezone.now())
         return HttpResponse(status=204)
@@ -266,11 +274,15 @@ class FeedbackTokenView(APIView):
             )
         serializer = TokenRequestSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        token, expires_at = authentication.issue_token(
+        asked = serializer.validated_data
+        now = timezone.now()
+        grant = replace(
             grant_in(request),
-            response_id=serializer.validated_data["response_id"],
-            user_id=serializer.validated_data["user_id"],
-            lifetime=timedelta(seconds=serializer.validated_data["lifetime_seconds"]),
-            now=timezone.now(),
+            response_id=asked["response_id"],
+            # Without a user the token stands for one: who has it can change what was said with it, and nothing else.
+            user_id=asked["user_id"] or f"anon-{secrets.token_hex(8)}",
+            source=asked["source"],
+            expires_at=(now + timedelta(seconds=asked["lifetime_seconds"])).timestamp(),
         )
+        token, expires_at = authentication.issue_token(grant)
         return RestResponse({"token": token, "expires_at": expires_at}, status=201)

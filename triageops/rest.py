@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 import structlog
-from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, OperationalError
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions, pagination
@@ -87,6 +87,14 @@ class UnsupportedMediaType(Problem):
     status = 415
 
 
+class Broken(Problem):
+    """An error of ours."""
+
+    type = "internal-error"
+    title = "The server failed"
+    status = 500
+
+
 class Unavailable(Problem):
     """The database cannot be reached; nothing was stored that was not acknowledged."""
 
@@ -127,6 +135,9 @@ def _as_problem(error: Exception) -> Problem | None:
     if isinstance(error, OperationalError | InterfaceError):
         log.error("database.unreachable", error=type(error).__name__)
         return Unavailable()
+    if isinstance(error, ValidationError | DataError | RecursionError) or "cannot contain NUL" in str(error):
+        # What nobody checked before it came to the database or to a parser.
+        return InvalidInput("A value in this call cannot be understood or stored.", fix="See /api/docs.")
     if isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()
     if not isinstance(error, exceptions.APIException):
@@ -136,7 +147,9 @@ def _as_problem(error: Exception) -> Problem | None:
     problem.status = error.status_code
     code = error.get_codes()
     problem.type = code.replace("_", "-") if isinstance(code, str) else InvalidInput.type
-    problem.title = InvalidInput.title if problem.type == InvalidInput.type else str(error.default_detail)
+    title = str(error.default_detail)
+    # Some of DRF's texts have places to be filled in; the detail says it all then.
+    problem.title = InvalidInput.title if problem.type == InvalidInput.type or "{" in title else title
     wait = getattr(error, "wait", None)
     if wait is not None:
         problem.headers["Retry-After"] = str(max(1, math.ceil(wait)))
@@ -149,7 +162,10 @@ def _as_problem(error: Exception) -> Problem | None:
 def problem_handler(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
     """DRF's exception handler: every refusal of the API has the same shape."""
     problem = _as_problem(error)
-    return None if problem is None else problem_response(problem)
+    if problem is None:
+        log.error("request.failed", exc_info=error)
+        problem = Broken("This is our fault; the log knows more under the id in X-Request-ID.")
+    return problem_response(problem)
 
 
 @csrf_exempt
@@ -181,6 +197,35 @@ class CursorPagination(pagination.CursorPagination):
     page_size_query_param = "page_size"
     max_page_size = 1000
     ordering = "-id"
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
+        cursor = self.decode_cursor(request)
+        position = str(cursor.position) if cursor and cursor.position is not None else None
+        if position is not None:
+            name = self.get_ordering(request, queryset, view)[0].lstrip("-")
+            field = queryset.model._meta.get_field(name)  # noqa: SLF001 - Django's documented way
+            try:
+                is_good = "\0" not in position and field.get_prep_value(field.to_python(position)) is not None
+            except (ValueError, ValidationError):
+                is_good = False
+            if not is_good:
+                raise InvalidInput(
+                    "This cursor is not one of ours.", field="cursor", fix="Use `next` as it was given."
+                )
+        found: list[Any] | None = super().paginate_queryset(queryset, request, view)
+        return found
+
+    def get_page_size(self, request: Request) -> int:
+        text = request.query_params.get(self.page_size_query_param)
+        if text is None:
+            return self.page_size
+        if not text.isdecimal() or not 1 <= int(text) <= self.max_page_size:
+            raise InvalidInput(
+                f"page_size={text!r} is not understood.",
+                field=self.page_size_query_param,
+                fix=f"Send a number from 1 to {self.max_page_size}.",
+            )
+        return int(text)
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response({"results": data, "next": self.get_next_link(), "previous": self.get_previous_link()})

@@ -51,6 +51,8 @@ env.seal()
 
 for _database in DATABASES.values():
     _database["CONN_HEALTH_CHECKS"] = True
+    # A transaction that was left open would hold back the rollups (feedback/rollups.py).
+    _database.setdefault("OPTIONS", {}).setdefault("options", "-c idle_in_transaction_session_timeout=120s")
 
 INSTALLED_APPS = [
     "unfold",

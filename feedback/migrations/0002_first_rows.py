@@ -20,11 +20,16 @@ def fill(apps: Apps, _editor: BaseDatabaseSchemaEditor) -> None:
         metric.objects.create(key=key, kind=kind, direction=direction, unit=unit, description=description)
 
 
+def empty(apps: Apps, _editor: BaseDatabaseSchemaEditor) -> None:
+    keys = [metric[0] for metric in METRICS]
+    apps.get_model("feedback", "QualityMetric").objects.filter(key__in=keys).delete()
+
+
 class Migration(migrations.Migration):
     dependencies: ClassVar = [("feedback", "0001_initial")]
 
     operations: ClassVar = [
-        migrations.RunPython(fill, migrations.RunPython.noop),
+        migrations.RunPython(fill, empty),
         # Room in each page lets a counter be updated in place, without touching the index.
         migrations.RunSQL(
             "ALTER TABLE feedback_ledgerentry SET (fillfactor = 50)",

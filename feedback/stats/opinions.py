@@ -90,10 +90,16 @@ def _feedback_of(
         group,
         responses,
         covered,
-        covered / responses if responses else None,
-        wilson(covered, responses),
+        covered / responses if responses and 0 <= covered <= responses else None,
+        _wilson(covered, responses),
         by_type,
     )
+
+
+def _wilson(count: int, total: int) -> Interval | None:
+    """No answer where the parts do not fit: an attribute that is watched since later than its responses, until
+    `rebuild_rollups` counts them anew; or a rollup between two queries."""
+    return wilson(count, total) if 0 <= count <= total else None
 
 
 def _type_stats(tally: tuple[int, int, list[int]], total: int) -> TypeStats:
@@ -102,4 +108,4 @@ def _type_stats(tally: tuple[int, int, list[int]], total: int) -> TypeStats:
     average = (
         sum(rating * how_many for rating, how_many in enumerate(ratings, start=1)) / rated if rated else None
     )
-    return TypeStats(count, wilson(count, total), average, rated, comments)
+    return TypeStats(count, _wilson(count, total), average, rated, comments)

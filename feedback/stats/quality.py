@@ -67,11 +67,16 @@ def _metric_stats(key: Group, cells: list[tuple[Any, ...]]) -> MetricStats:
         moments=moments,
         minimum=min(low, default=None),
         maximum=max(high, default=None),
-        p50=p50,
-        p95=p95,
+        p50=_within(p50, low, high),
+        p95=_within(p95, low, high),
         p50_error=_error(histograms, p50),
         p95_error=_error(histograms, p95),
     )
+
+
+def _within(value: float | None, low: list[float], high: list[float]) -> float | None:
+    """The middle of a bin may lie outside what was seen; the nearest value that was seen is nearer the truth."""
+    return None if value is None else min(max(value, min(low)), max(high))
 
 
 def _error(histograms: Sequence[Histogram], value: float | None) -> float | None:

@@ -1,4 +1,5 @@
 import re
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -7,6 +8,7 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from uuid_utils.compat import uuid7
 
 from feedback import ingest
 from feedback.authentication import grant_of
@@ -95,6 +97,7 @@ def test_api_key_changed_keeps_its_secret(admin_client: Client, key: ApiKey) -> 
     assert (changed.name, changed.scopes, changed.digest) == ("renamed", [Scope.LEDGER_READ], key.digest)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_api_key_revoke_asks_first_then_refuses_the_key(admin_client: Client) -> None:
     secret = re.findall(r'id="new-api-key">([^<]+)<', add_key(admin_client).content.decode())[0]
     key = ApiKey.objects.get()
@@ -185,8 +188,9 @@ def test_facts_cannot_be_changed_or_deleted(admin_client: Client, key: ApiKey) -
 
 def test_responses_list_shows_the_last_week_and_finds_old_ids(admin_client: Client, key: ApiKey) -> None:
     # The time in the primary key is when a row was made; the filter reads it, as the index does.
-    response = respond(key, "old-response")
-    Response.objects.filter(pk=response.pk).update(id="017f22e2-79b0-7cc3-98c4-dc0c0c07398f")
+    response = Response.objects.get(pk=respond(key, "young-response").pk)
+    response.pk, response.response_id = uuid.UUID("017f22e2-79b0-7cc3-98c4-dc0c0c07398f"), "old-response"
+    response.save(force_insert=True)
     respond(key, "new-response")
     page = listed(admin_client, "response")
     assert "new-response" in page
@@ -212,7 +216,13 @@ def test_response_content_is_shown_only_where_it_was_kept(admin_client: Client, 
     assert "Content" not in re.findall(
         r"<h2[^>]*>\s*([^<]+?)\s*<", opened(admin_client, "response", response.pk)
     )
-    Response.objects.update(prompt="what helps?", answer="rest")
+    response.pk, response.response_id, response.prompt, response.answer = (
+        uuid7(),
+        "r-2",
+        "what helps?",
+        "rest",
+    )
+    response.save(force_insert=True)
     assert "what helps?" in opened(admin_client, "response", response.pk)
 
 

@@ -1,12 +1,13 @@
 import contextlib
 import json
+import threading
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg2
 import pytest
-from django.db import OperationalError, connection
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.test import Client
 
 from feedback import authentication, definitions
@@ -177,6 +178,9 @@ def test_feedback_token_lets_a_browser_post_on_one_response_only(api: Api) -> No
     assert browser.post("/feedback", some_feedback(user_id="u-1")).status_code == 400
     assert browser.get("/feedback").status_code == 403
     assert browser.post("/feedback/token", {"response_id": "r-2"}).status_code == 400
+    assert Feedback.objects.get().source == "web"
+    many = browser.post("/feedback/bulk", [some_feedback(user_id="")]).json()
+    assert (many["stored"], many["rejected"]) == (0, 1)
     forged = Api(issued["token"][:-2] + "xx")
     assert forged.post("/feedback", some_feedback(user_id="")).status_code == 401
 
@@ -520,3 +524,122 @@ def test_key_is_looked_up_once_for_many_calls(api: Api, django_assert_num_querie
     now = datetime.now(UTC)
     with django_assert_num_queries(1):
         assert all(authentication.grant_of(secret, now)[0] for _ in range(50))
+
+
+def test_feedback_token_without_user_stands_for_one_and_withdraws_only_its_own(api: Api) -> None:
+    browsers = [Api(api.post("/feedback/token", {"response_id": "r-1"}).json()["token"]) for _ in range(2)]
+    ids = [browser.post("/feedback", some_feedback(user_id="")).json()["id"] for browser in browsers]
+    browsers[0].post("/feedback", some_feedback(user_id="", feedback_type="negative"))
+    assert Feedback.objects.count() == 2
+    assert browsers[0].delete(f"/feedback/{ids[1]}").status_code == 404
+    assert browsers[0].delete(f"/feedback/{ids[0]}").status_code == 204
+
+
+def test_bulk_with_one_key_taken_stores_the_others(api: Api) -> None:
+    api.post("/responses", a_response(response_id="r-7"))
+    items = [a_response(response_id=f"r-{i}") for i in range(100)]
+    answer = api.post("/responses/bulk", items)
+    assert (answer.status_code, answer.json()["stored"], answer.json()["repeated"]) == (200, 99, 1)
+    api.post("/feedback", some_feedback(response_id="r-7", feedback_type="negative"))
+    answer = api.post("/feedback/bulk", [some_feedback(response_id=f"r-{i}") for i in range(100)])
+    assert (answer.status_code, answer.json()["stored"]) == (200, 100)
+    assert FeedbackRevision.objects.count() == 1
+
+
+def test_bulk_sent_by_many_at_once_is_stored_once(api: Api) -> None:
+    items = [a_response(response_id=f"r-{i}") for i in range(500)]
+    statuses: list[int] = []
+
+    def send() -> None:
+        statuses.append(api.post("/responses/bulk", items).status_code)
+        connection.close()
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 4
+    assert Response.objects.count() == 500
+    assert ledger_totals("response") == (2000, 500, 1500, 0)
+
+
+def test_bulk_keys_that_begin_alike_are_told_apart(api: Api) -> None:
+    for end in ("A", "B"):
+        body = api.post("/responses/bulk", [{"model": end}], **{"Idempotency-Key": "k" * 120 + end}).json()
+        assert body["stored"] == 1
+    assert Response.objects.count() == 2
+
+
+def test_head_needs_the_scope_of_get(api: Api) -> None:
+    _, writer = make_key(scopes=[Scope.FEEDBACK_WRITE])
+    for path in ("/ledger", "/responses", "/export/responses", "/responses/r-1"):
+        answer = Client().head(f"/api/v1{path}", headers={"Authorization": f"Bearer {writer}"})
+        assert answer.status_code == 403, path
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/responses/a%00b",
+        "/feedback/stats?model=%00",
+        "/quality/stats?metric=%00",
+        "/quality/stats?language=%00",
+        "/responses?cursor=cD0wMDAwMDA%3D",
+        "/feedback?cursor=cD0wMDAwMDA%3D",
+        "/experiments?cursor=cD0lMDA%3D",
+        "/responses?occurred_before=9999-12-31T23:59:59-23:00",
+        "/export/feedback?occurred_before=9999-12-31T23:59:59-23:00",
+        "/export/feedback?page_size=5",
+        "/responses?page_size=0",
+        "/responses?page_size=abc",
+        "/feedback?is_withdrawn=maybe",
+        "/feedback/stats?window=0d",
+    ],
+)
+def test_nonsense_in_an_address_is_refused_in_the_same_shape(api: Api, address: str) -> None:
+    answer = api.get(address)
+    assert answer.status_code in {400, 404}, answer.content[:300]
+    assert answer["Content-Type"] == "application/problem+json"
+
+
+def test_deep_json_is_refused_by_every_parser(api: Api) -> None:
+    answer = api.post("/feedback/token", '{"response_id":' + "[" * 100_000)
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+
+
+def test_any_offset_of_a_time_is_understood_and_absurd_numbers_are_refused(api: Api) -> None:
+    odd = {"occurred_at": "2026-01-20T10:00:00+23:59"}
+    body = api.post("/responses/bulk", [a_response(**odd), a_response(response_id="r-2")]).json()
+    assert body["stored"] == 2
+    assert Response.objects.get(response_id="r-1").occurred_at == datetime(2026, 1, 19, 10, 1, tzinfo=UTC)
+    assert api.post("/responses", a_response(response_id="r-3", cost=1e308)).status_code == 400
+    assert api.post("/responses", a_response(response_id="r-3", metrics={"m": -1e300})).status_code == 400
+
+
+@pytest.mark.parametrize("response_id", ["bulk", "a\nb", "a\u200bb"])
+def test_ids_that_cannot_stand_in_an_address_are_refused(api: Api, response_id: str) -> None:
+    answer = api.post("/responses", a_response(response_id=response_id))
+    assert (answer.status_code, answer.json()["field"]) == (400, "response_id")
+
+
+def test_facts_cannot_be_changed_behind_our_back(api: Api) -> None:
+    api.post("/responses", a_response())
+    api.post("/feedback", some_feedback())
+    for statement in (
+        "UPDATE feedback_response SET model = 'forged'",
+        "UPDATE feedback_feedback SET comment = 'forged'",
+        "UPDATE feedback_feedback SET comment = 'forged', revision = revision + 1",
+    ):
+        with pytest.raises(IntegrityError), connection.cursor() as cursor:
+            cursor.execute(statement)
+
+
+def test_revoked_key_is_forgotten_after_the_commit(api: Api) -> None:
+    key, secret = make_key()
+    assert authentication.grant_of(secret, datetime.now(UTC))[0]
+    with transaction.atomic():
+        key.revoked_at = datetime.now(UTC)
+        key.save()
+        authentication._leases.clear()
+    assert authentication.grant_of(secret, datetime.now(UTC))[0] is None

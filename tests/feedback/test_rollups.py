@@ -267,7 +267,7 @@ def test_feedback_tallies_equal_a_recount_after_any_sequence(
     monkeypatch.setattr(rollups, "BATCH", 3)
     rng = random.Random(seed)
     ids: dict[tuple[str, str], str] = {}
-    for _ in range(120):
+    for minute in range(120):
         response_id, user = f"r{rng.randrange(6)}", f"u{rng.randrange(3)}"
         match rng.randrange(6):
             case 0 if not Response.objects.filter(response_id=response_id).exists():
@@ -275,7 +275,7 @@ def test_feedback_tallies_equal_a_recount_after_any_sequence(
             case 1 if (response_id, user) in ids:
                 ingest.withdraw(ids[response_id, user], key_id=key_id, now=NOW)
             case 2:
-                rollups.roll_up(NOW + timedelta(minutes=rng.randrange(60)))
+                rollups.roll_up(NOW + timedelta(minutes=minute))
             case _:
                 rating, comment = rng.choice([None, 1, 5]), rng.choice(["", "x"])
                 feedback_type = rng.choice(["positive", "negative"])
@@ -283,7 +283,7 @@ def test_feedback_tallies_equal_a_recount_after_any_sequence(
                     key_id, response_id, feedback_type, user_id=user, rating=rating, comment=comment,
                     occurred_at=NOW - timedelta(minutes=rng.randrange(90)),
                 )  # fmt: skip
-    rollups.roll_up(NOW + timedelta(hours=2))
+    rollups.roll_up(NOW + timedelta(hours=3))
     known = set(Response.objects.values_list("response_id", flat=True))
     standing = [row for row in Feedback.objects.filter(withdrawn_at=None) if row.response_id in known]
     expected: dict[str, Counter[str]] = defaultdict(Counter)
@@ -338,3 +338,46 @@ def test_restore_into_a_new_cluster_is_noticed_and_rebuilt(key_id: int) -> None:
     call_command("rebuild_rollups", stdout=io.StringIO())
     assert only("latency_seconds").moments == Moments(2, 2.0, 2.0)
     assert tally() == {"positive": 1, "unmatched": 0}
+
+
+def test_quantiles_lie_within_what_was_seen(key_id: int) -> None:
+    for i in range(5):
+        respond(key_id, f"r{i}", latency_seconds=1e6 + i)
+    rollups.roll_up(NOW)
+    found = only("latency_seconds")
+    assert found.p95 is not None
+    assert 1e6 <= found.p95 <= 1e6 + 4
+
+
+def test_open_transaction_holds_its_bucket_open_and_is_complained_of(key_id: int) -> None:
+    other = psycopg2.connect(**connection.get_connection_params() | {"cursor_factory": None})
+    with contextlib.closing(other), other.cursor() as cursor:
+        cursor.execute("SELECT pg_current_xact_id()")
+        now = datetime.now(UTC)
+        with pytest.raises(rollups.HeldBack, match="end it"):
+            rollups.roll_up(now + timedelta(minutes=20))
+        closed = stats.closed_until()
+        assert closed is not None
+        assert closed <= now
+    rollups.roll_up(now + timedelta(minutes=20))
+    assert stats.closed_until() == rollups.closing_at(now + timedelta(minutes=20))
+
+
+def test_clock_that_was_ahead_is_complained_of(key_id: int) -> None:
+    rollups.roll_up(NOW + timedelta(days=1))
+    with pytest.raises(rollups.ClockJumped, match="in the future"):
+        rollups.roll_up(NOW)
+
+
+def test_attribute_watched_later_than_its_responses_gives_no_coverage(key_id: int, settings: Any) -> None:
+    respond(key_id, "r1", attributes={"tenant": "t"})
+    rollups.roll_up(NOW)
+    settings.SLICE_ATTRIBUTES = ["tenant"]
+    rate(key_id, "r1")
+    rollups.roll_up(NOW)
+    (found,) = stats.feedback_stats(WEEK, Cut({}, ("tenant",)))
+    assert (found.coverage, found.coverage_interval) == (None, None)
+    rollups.rebuild()
+    rollups.roll_up(NOW)
+    (found,) = stats.feedback_stats(WEEK, Cut({}, ("tenant",)))
+    assert found.coverage == 1.0

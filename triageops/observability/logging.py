@@ -6,17 +6,29 @@ request_id, task_id and user_id when there are any. Prompts, answers and comment
 
 import logging
 import logging.config
+import re
 from typing import Any
 
 import structlog
 
 SERVICE = "llm-triage"
+_DETAIL = re.compile(r"((?:DETAIL|CONTEXT|QUERY|STATEMENT):)[^\n]*")
 
 
 def _add_service(
     _logger: object, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
     event["service"] = SERVICE
+    return event
+
+
+def _leave_out_details(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """A request's address and the database's DETAIL lines may hold what people said or who they are."""
+    event.pop("request", None)
+    if "exception" in event:
+        event["exception"] = _DETAIL.sub(r"\1 (left out)", str(event["exception"]))
     return event
 
 
@@ -27,6 +39,7 @@ _SHARED: tuple[structlog.typing.Processor, ...] = (
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
     _add_service,
+    _leave_out_details,
 )
 
 
