@@ -18,6 +18,7 @@ import json
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -42,6 +43,7 @@ __all__ = [
     "ReadOnlyAdmin",
     "ReadOnlyPermission",
     "Tone",
+    "as_uuid",
     "badge",
     "moment",
 ]
@@ -70,6 +72,14 @@ def badge(word: str, tone: Tone = Tone.NEUTRAL) -> SafeString:
         icon,
         word,
     )
+
+
+def as_uuid(text: object) -> UUID | None:
+    """The id in an address; None where somebody typed something else."""
+    try:
+        return UUID(str(text))
+    except ValueError:
+        return None
 
 
 class Count(int):

@@ -6,6 +6,7 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -17,7 +18,15 @@ from monitoring import outbox
 from monitoring.models import DeliveryAttempt, MessageStatus, OutboxMessage
 from monitoring.tasks import wake_delivery
 from triageops import wording
-from triageops.admin import EstimatedPaginator, ReadOnlyAdmin, ReadOnlyPermission, Tone, badge, moment
+from triageops.admin import (
+    EstimatedPaginator,
+    ReadOnlyAdmin,
+    ReadOnlyPermission,
+    Tone,
+    as_uuid,
+    badge,
+    moment,
+)
 
 _TONES = {MessageStatus.DEAD: Tone.HARM, MessageStatus.LEASED: Tone.NEUTRAL}
 
@@ -91,7 +100,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
         },
     )
     def replay(self, request: HttpRequest, form: ReplayForm, object_id: str) -> HttpResponse:
-        self._replay(request, [UUID(object_id)])
+        self._replay(request, [get_object_or_404(OutboxMessage, pk=as_uuid(object_id)).pk])
         address = reverse("admin:monitoring_outboxmessage_change", args=[object_id])
         return HttpResponse(headers={"HX-Redirect": address})
 
@@ -118,7 +127,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
         messages.info(request, f"{done} on their way again.")
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        is_dead = OutboxMessage.objects.dead().filter(pk=object_id).exists()
+        is_dead = OutboxMessage.objects.dead().filter(pk=as_uuid(object_id)).exists()
         return super().get_actions_detail(request, object_id) if is_dead else []
 
     @admin.display(description="message")

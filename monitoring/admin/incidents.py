@@ -1,13 +1,13 @@
 """Incidents: what happened, who was told, and what a person does about it."""
 
 from typing import Any
-from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -23,7 +23,7 @@ from monitoring.models import Incident, IncidentState, OutboxMessage, Resolution
 from monitoring.sentences import incident_sentence
 from monitoring.slices import described
 from monitoring.tasks import wake_delivery
-from triageops.admin import EstimatedPaginator, ReadOnlyAdmin, Tone, badge, moment
+from triageops.admin import EstimatedPaginator, ReadOnlyAdmin, Tone, as_uuid, badge, moment
 
 _STATE_TONES = {
     IncidentState.FIRING: Tone.HARM,
@@ -104,7 +104,7 @@ class IncidentAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).select_related("monitor", "acknowledged_by", "resolved_by")
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        state = Incident.objects.filter(pk=object_id).values_list("state", flat=True).first()
+        state = Incident.objects.filter(pk=as_uuid(object_id)).values_list("state", flat=True).first()
         if state is None or state == IncidentState.RESOLVED:
             return []
         found = super().get_actions_detail(request, object_id)
@@ -129,7 +129,7 @@ class IncidentAdmin(ReadOnlyAdmin):
             request,
             object_id,
             "Acknowledged.",
-            lambda: incidents.acknowledge(UUID(object_id), by=_person(user), now=timezone.now()),
+            lambda incident_id: incidents.acknowledge(incident_id, by=_person(user), now=timezone.now()),
         )
 
     @action(
@@ -152,14 +152,15 @@ class IncidentAdmin(ReadOnlyAdmin):
             request,
             object_id,
             f"Resolved: {reason.label}.",
-            lambda: incidents.resolve(
-                UUID(object_id), reason, by=_person(user), note=given["note"], now=timezone.now()
+            lambda incident_id: incidents.resolve(
+                incident_id, reason, by=_person(user), note=given["note"], now=timezone.now()
             ),
         )
 
     def _act(self, request: HttpRequest, object_id: str, message: str, act: Any) -> HttpResponse:
+        found = get_object_or_404(Incident, pk=as_uuid(object_id))
         try:
-            incident = act()
+            incident = act(found.pk)
         except (incidents.InvalidTransition, incidents.IncidentChanged) as error:
             messages.error(request, str(error))
         else:

@@ -190,6 +190,26 @@ def test_incident_cannot_be_changed_by_a_person_who_may_only_look(incident: Inci
     assert incident.is_open
 
 
+@pytest.mark.parametrize("model", ["monitor", "incident", "channel", "outboxmessage"])
+@pytest.mark.parametrize("pk", ["notauuid", "0", "01890000-0000-7000-8000-000000000000"])
+def test_change_page_of_what_does_not_exist_leads_home_as_django_does(
+    model: str, pk: str, admin_client: Client
+) -> None:
+    answer = admin_client.get(reverse(f"admin:monitoring_{model}_change", args=[pk]))
+    assert (answer.status_code, answer.headers["Location"]) == (302, reverse("admin:index"))
+
+
+@pytest.mark.parametrize(
+    ("model", "action"),
+    [("incident", "acknowledge"), ("incident", "resolve"), ("outboxmessage", "replay")],
+)
+@pytest.mark.parametrize("pk", ["notauuid", "01890000-0000-7000-8000-000000000000"])
+def test_action_on_what_does_not_exist_finds_nothing(
+    model: str, action: str, pk: str, admin_client: Client
+) -> None:
+    assert act(admin_client, model, pk, action, resolution="fixed").status_code == 404
+
+
 def form(**changes: Any) -> dict[str, Any]:
     values = {
         "name": "floor", "description": "", "kind": "slo_guard", "metric": "helpfulness", "where": "", "max_slices": "10",
