@@ -203,7 +203,7 @@ class CursorPagination(pagination.CursorPagination):
         position = str(cursor.position) if cursor and cursor.position is not None else None
         if position is not None:
             name = self.get_ordering(request, queryset, view)[0].lstrip("-")
-            field = queryset.model._meta.get_field(name)  # noqa: SLF001 - Django's documented way
+            field = queryset.model._meta.get_field(name)
             try:
                 is_good = "\0" not in position and field.get_prep_value(field.to_python(position)) is not None
             except (ValueError, ValidationError):
