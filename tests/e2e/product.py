@@ -27,6 +27,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _decoded(body: bytes) -> Any:
+    return json.loads(body) if body[:1] in {b"{", b"["} else body.decode(errors="replace")
+
+
 @dataclass(frozen=True)
 class Product:
     """A running product and the right to call it."""
@@ -44,11 +48,10 @@ class Product:
         request = urllib.request.Request(url, data, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=seconds) as answer:
-                return answer.status, json.loads(answer.read() or b"null")
+                return answer.status, _decoded(answer.read())
         except urllib.error.HTTPError as error:
             with error:
-                text = error.read()
-            return error.code, json.loads(text) if text.startswith(b"{") else text.decode(errors="replace")
+                return error.code, _decoded(error.read())
 
     def insist(self, method: str, path: str, body: Any = None, *, seconds: float = 120) -> Any:
         """The answer of a call that is repeated until the product takes it; a refusal (4xx) is a failure."""
