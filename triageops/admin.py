@@ -74,12 +74,12 @@ def badge(word: str, tone: Tone = Tone.NEUTRAL) -> SafeString:
     )
 
 
-def as_uuid(text: object) -> UUID | None:
-    """The id in an address; None where somebody typed something else."""
+def as_uuid(text: object) -> UUID:
+    """The id in an address; where somebody typed something else, the nil id, which no row has."""
     try:
         return UUID(str(text))
     except ValueError:
-        return None
+        return UUID(int=0)
 
 
 class Count(int):

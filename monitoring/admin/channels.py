@@ -25,8 +25,41 @@ class TestForm(BaseDialogForm):
     __test__ = False
 
 
+class ChannelForm(forms.ModelForm[Channel]):
+    """What is stored is never shown again: an empty field keeps it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is None:
+            self.fields["secret"].help_text += " It is shown here only: copy it before you save."
+            return
+        words = {
+            "url": f"Empty keeps the present one, {masked(self.instance.url)}.",
+            "secret": "Empty keeps the present one. A new one: whsec_ and what `openssl rand -base64 32` says.",
+        }
+        # Who may only look has a form without fields.
+        for name in words.keys() & self.fields.keys():
+            self.initial[name] = ""
+            self.fields[name].required = False
+            self.fields[name].help_text = words[name]
+
+    def clean_url(self) -> str:
+        return self.cleaned_data["url"] or self.instance.url
+
+    def clean_secret(self) -> str:
+        # A row that is not stored yet has one already, which nobody has seen.
+        return self.cleaned_data["secret"] or (self.instance.secret if self.instance.pk else "")
+
+
+def masked(url: str) -> str:
+    """Where it leads; the rest of the address may be a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}/…"
+
+
 @admin.register(Channel)
 class ChannelAdmin(NoDeleteAdmin):
+    form = ChannelForm
     list_display = ("name", "kind", "host", "state", "created")
     search_fields = ("name",)
     list_before_template = "monitoring/list_head.html"
@@ -68,10 +101,18 @@ class ChannelAdmin(NoDeleteAdmin):
         super().save_model(request, obj, form, change)
 
     def get_fields(self, request: HttpRequest, obj: Channel | None = None) -> Any:
-        return (*self.fields, "state") if obj else self.fields
+        if obj is None:
+            return self.fields
+        if not self.has_change_permission(request, obj):
+            return ("name", "kind", "address", "is_enabled", "state")
+        return (*self.fields, "state")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Channel | None = None) -> Any:
-        return ("state",) if obj else ()
+        return ("address", "state") if obj else ()
+
+    @admin.display(description="URL")
+    def address(self, channel: Channel) -> str:
+        return masked(channel.url)
 
     @admin.display(description="host")
     def host(self, channel: Channel) -> str:

@@ -1,13 +1,14 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from monitoring import checks, messages, tasks
+from monitoring.channels.webhook import new_secret
 from monitoring.models import (
     Channel,
     Incident,
@@ -317,7 +318,52 @@ def test_channel_with_a_private_address_is_refused_where_it_was_typed(admin_clie
 
 
 def test_channel_form_offers_a_new_secret(admin_client: Client) -> None:
-    assert "whsec_" in page(admin_client, "channel_add")
+    shown = page(admin_client, "channel_add")
+    assert "whsec_" in shown
+    assert "copy it before you save" in shown
+
+
+SECRET_URL = "https://hooks.slack.com/services/T0/B0/only-we-know"
+
+
+@pytest.mark.parametrize("kind", ["webhook", "slack"])
+@pytest.mark.parametrize("permission", ["view_channel", "change_channel"])
+def test_channel_page_never_shows_stored_secrets(kind: str, permission: str, client: Client) -> None:
+    channel = make_channel(kind=kind, url=SECRET_URL)
+    person = User.objects.create_user("guest", is_staff=True)
+    person.user_permissions.add(Permission.objects.get(codename=permission))
+    client.force_login(person)
+    shown = page(client, "channel_change", channel.pk)
+    assert "https://hooks.slack.com/…" in shown
+    assert "only-we-know" not in shown
+    assert channel.secret not in shown
+    assert ("whsec_" in shown) == (permission == "change_channel")
+
+
+def test_channel_form_with_empty_secrets_keeps_what_is_stored(admin_client: Client) -> None:
+    channel = make_channel(url=SECRET_URL)
+    address = reverse("admin:monitoring_channel_change", args=[channel.pk])
+    given = {"name": "renamed", "kind": "webhook", "url": "", "secret": "", "is_enabled": "on"}
+    assert admin_client.post(address, given).status_code == 302
+    kept = Channel.objects.get()
+    assert (kept.name, kept.url, kept.secret) == ("renamed", SECRET_URL, channel.secret)
+
+
+def test_channel_form_with_new_secrets_stores_them(admin_client: Client) -> None:
+    channel = make_channel(url=SECRET_URL)
+    address = reverse("admin:monitoring_channel_change", args=[channel.pk])
+    new = {"url": "https://example.org/new", "secret": new_secret()}
+    assert admin_client.post(address, {"name": "x", "kind": "webhook"} | new).status_code == 302
+    assert Channel.objects.values("url", "secret").get() == new
+
+
+@pytest.mark.parametrize("given", [{"kind": "slack", "url": ""}, {"kind": "webhook", "url": SECRET_URL}])
+def test_channel_form_without_address_or_secret_makes_no_channel(
+    given: dict[str, str], admin_client: Client
+) -> None:
+    given |= {"name": "x", "secret": ""}
+    assert admin_client.post(reverse("admin:monitoring_channel_add"), given).status_code == 200
+    assert not Channel.objects.exists()
 
 
 def test_channel_test_is_a_message_on_its_way(

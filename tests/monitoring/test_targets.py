@@ -5,7 +5,14 @@ from pytest_django import Settings
 
 from monitoring.targets import BlockedTarget, check_address, is_public, target_of
 
-PUBLIC = ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "2001:4860:4860::8888", "3fff:1000::1", "::ffff:8.8.8.8"]
+PUBLIC = [
+    "8.8.8.8",
+    "1.1.1.1",
+    "2606:4700:4700::1111",
+    "2001:4860:4860::8888",
+    "3fff:1000::1",
+    "::ffff:8.8.8.8",
+]
 NOT_PUBLIC = [
     "127.0.0.1",
     "10.0.0.1",
