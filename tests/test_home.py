@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -211,6 +211,77 @@ def test_home_unclassified_metric_and_unmatched_feedback_are_hinted_at(admin_cli
     said = text_of(page(admin_client))
     assert "1 metric name was seen for the first time." in said
     assert "1 piece of feedback waits for a response not seen yet." in said
+
+
+def allowed(client: Client, *permissions: str) -> Client:
+    person = User.objects.create_user("guest", is_staff=True)
+    person.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    assert person.user_permissions.count() == len(permissions)
+    client.force_login(person)
+    return client
+
+
+PARTS = {
+    "view_response": {"tiles", "quality", "traffic"},
+    "view_feedback": {"tiles", "coverage"},
+    "view_incident": {"incidents"},
+    "change_experiment": {"experiments"},
+    "view_scheduledjob": {"jobs"},
+}
+
+
+@pytest.mark.parametrize("query", ["", "?live=1"])
+@pytest.mark.parametrize("permissions", [(), *((name,) for name in PARTS), tuple(PARTS)])
+def test_home_shows_a_person_only_what_they_may_view(
+    client: Client, permissions: tuple[str, ...], query: str
+) -> None:
+    now = timezone.now()
+    incident = world.everything(now, days=1)
+    world.orphan(world.api_key(now, name="other"), now)
+    html = page(allowed(client, *permissions), query)
+    shown = set(re.findall(r'data-part="(\w+)"', html)) - {"state", "hints"}
+    if "view_incident" not in permissions:
+        assert incident.title not in html
+        assert "to-count" not in html
+        shown -= {"incidents"}  # its empty place
+    assert shown == set().union(*(PARTS[name] for name in permissions))
+    said = text_of(html)
+    assert ("Responses, 7 days" in said) == ("view_response" in permissions)
+    assert ("Thumbs-up among feedback" in said) == ("view_feedback" in permissions)
+    assert ("waits for a response" in said) == ("view_feedback" in permissions)
+
+
+@pytest.mark.parametrize("query", ["", "?live=1"])
+def test_home_without_any_permission_says_whom_to_ask(client: Client, query: str) -> None:
+    world.everything(timezone.now(), days=1)
+    said = text_of(page(allowed(client), query))
+    assert "There is nothing here that you may see yet. Ask whoever manages the users" in said
+    assert "No responses yet" not in said
+
+
+@pytest.mark.parametrize(
+    ("permissions", "words"),
+    [
+        (["view_incident"], "No open incidents."),
+        (["view_scheduledjob"], "All scheduled work on time."),
+        (["view_experiment"], "Incidents and scheduled work are not among what you may see here."),
+    ],
+)
+def test_home_sentence_claims_only_what_the_person_may_view(
+    client: Client, permissions: list[str], words: str
+) -> None:
+    world.schedule(timezone.now())
+    html = page(allowed(client, *permissions))
+    sentence = text_of(html[html.index('data-part="state"') : html.index("</section>")])
+    assert words in sentence
+    assert ("incidents." in sentence) == ("view_incident" in permissions)
+    assert ("on time" in sentence) == ("view_scheduledjob" in permissions)
+
+
+def test_badge_is_for_those_who_may_view_incidents(client: Client) -> None:
+    world.incident(timezone.now())
+    changelist = reverse("admin:feedback_apikey_changelist")
+    assert "to-count" not in allowed(client, "view_apikey").get(changelist).content.decode()
 
 
 def test_badge_no_incident_shows_nothing_one_shows_the_number(admin_client: Client) -> None:

@@ -12,6 +12,7 @@ from feedback.stats import Cut, Window
 from monitoring.models import Incident
 from triageops import charts
 from triageops.home import plots
+from triageops.home.access import Access
 from triageops.home.tiles import Tile, tiles
 
 MOST_POINTS = 140
@@ -20,13 +21,13 @@ MOST_METRICS = 6
 
 @dataclass(frozen=True)
 class Picture:
-    """What the numbers say. `metric` is the one that is drawn, `metrics` those that could be."""
+    """What the numbers say; a chart is None where it may not be seen. `metric` is the one that is drawn, `metrics` those that could be."""
 
     is_empty: bool
     tiles: Sequence[Tile]
-    quality: charts.Chart
-    traffic: charts.Chart
-    coverage: charts.Chart
+    quality: charts.Chart | None
+    traffic: charts.Chart | None
+    coverage: charts.Chart | None
     metric: str
     metrics: Sequence[str]
 
@@ -39,9 +40,12 @@ def picture(
     variants: Sequence[Variant],
     incidents: Sequence[Incident],
     span: str,
+    access: Access,
     now: datetime,
-) -> Picture:
-    """Two queries, whatever the number of metrics and groups."""
+) -> Picture | None:
+    """Two queries, whatever the number of metrics and groups; None where nothing of it may be seen."""
+    if not (access.responses or access.feedback):
+        return None
     # Without an experiment there are no variants to tell apart; models are what differs then.
     dimension = "variant" if variants else "model"
     control = next((variant.key for variant in variants if variant.is_control), "")
@@ -58,10 +62,18 @@ def picture(
     look = plots.Look(dimension, control, span, now)
     return Picture(
         is_empty=not traffic and not any(series.values()),
-        tiles=tiles(traffic, shares[FeedbackRollup.ANY], shares[FeedbackType.POSITIVE], series["cost"], span),
-        quality=plots.quality(definition, series.get(metric, []), incidents, look),
-        traffic=plots.traffic(traffic, look),
-        coverage=plots.coverage(shares[FeedbackRollup.ANY], look),
+        tiles=[
+            tile
+            for tile in tiles(
+                traffic, shares[FeedbackRollup.ANY], shares[FeedbackType.POSITIVE], series["cost"], span
+            )
+            if (access.feedback if tile.is_of_feedback else access.responses)
+        ],
+        quality=plots.quality(definition, series.get(metric, []), incidents, look)
+        if access.responses
+        else None,
+        traffic=plots.traffic(traffic, look) if access.responses else None,
+        coverage=plots.coverage(shares[FeedbackRollup.ANY], look) if access.feedback else None,
         metric=metric,
         metrics=sorted(seen),
     )

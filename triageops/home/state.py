@@ -12,6 +12,7 @@ from feedback.models import MetricKind, QualityMetric
 from monitoring.models import Incident
 from triageops import charts, wording
 from triageops.admin import Tone
+from triageops.home.access import Access
 from triageops.observability.admin import TONES
 from triageops.observability.models import JobState, ScheduledJob
 
@@ -68,14 +69,23 @@ class Running:
     arms: Sequence[Arm]
 
 
-def sentence(incidents: Sequence[Incident], jobs: Sequence[JobLine]) -> Sentence:
+def sentence(incidents: Sequence[Incident], jobs: Sequence[JobLine], access: Access) -> Sentence:
     """What a manager can read aloud. Incidents first; then work that does not run, which hides incidents."""
+    if not access.has_any:
+        text = "There is nothing here that you may see yet. Ask whoever manages the users of TriageOps for permissions."
+        return Sentence(text, Tone.NEUTRAL)
     if incidents:
         latest = incidents[0]
         head = f"{wording.plural(len(incidents), 'open incident')}: "
         head += "" if len(incidents) == 1 else "the latest is "
         address = reverse("admin:monitoring_incident_change", args=[latest.pk])
         return Sentence(head + latest.title, Tone.HARM, latest.opened_at, address)
+    calm = "No open incidents" if access.incidents else ""
+    if not access.jobs:
+        return Sentence(
+            f"{calm}." if calm else "Incidents and scheduled work are not among what you may see here.",
+            Tone.NEUTRAL,
+        )
     address = reverse("admin:observability_scheduledjob_changelist")
     if not jobs or all(line.state == JobState.NEVER_RAN for line in jobs):
         return Sentence(
@@ -83,9 +93,9 @@ def sentence(incidents: Sequence[Incident], jobs: Sequence[JobLine]) -> Sentence
         )
     bad = [line for line in jobs if line.state != JobState.ON_TIME]
     if bad:
-        text = f"No open incidents, but not all scheduled work is well: {_names(bad)}."
-        return Sentence(text, Tone.LOOK, None, address)
-    return Sentence("No open incidents. All scheduled work on time.", Tone.NEUTRAL)
+        head = f"{calm}, but not" if calm else "Not"
+        return Sentence(f"{head} all scheduled work is well: {_names(bad)}.", Tone.LOOK, None, address)
+    return Sentence(f"{calm}. All scheduled work on time.".removeprefix(". "), Tone.NEUTRAL)
 
 
 def _names(lines: Sequence[JobLine]) -> str:

@@ -18,6 +18,7 @@ class Tile:
     detail: str
     spark: str
     address: str
+    is_of_feedback: bool = False
 
 
 def _by_time(points: Iterable[SeriesPoint]) -> list[tuple[datetime, float, int]]:
@@ -78,4 +79,5 @@ def _share_tile(label: str, points: Sequence[SeriesPoint], address: str) -> Tile
         f"{wording.interval(interval.low, interval.high, 'share')} (95 %)" if interval else "no data yet",
         charts.sparkline([total / count if count else None for _, total, count in steps]),
         address,
+        is_of_feedback=True,
     )

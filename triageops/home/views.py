@@ -1,10 +1,10 @@
 """The admin's first page: is anything wrong, how is quality, what runs. Reads rollups only, in ten queries or fewer.
 
 `?live=1` gives the changing parts alone; the page's script fetches them every ten seconds. `?window=` and `?metric=`
-choose what the plots show.
+choose what the plots show. Nothing is read for a part that the person may not see.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +18,7 @@ from feedback import stats
 from feedback.models import QualityMetric
 from monitoring.models import Incident
 from triageops.home import state
+from triageops.home.access import access_of
 from triageops.home.picture import picture
 from triageops.observability.models import ScheduledJob
 
@@ -35,11 +36,22 @@ def environment(request: HttpRequest) -> list[str]:
 
 
 def open_incidents_badge(request: HttpRequest) -> str:
-    """How many incidents are open, for the sidebar; empty for none."""
+    """How many incidents are open, for the sidebar; empty for none, and for who may not see them."""
+    if not access_of(request.user).incidents:
+        return ""
     count = getattr(request, "open_incident_count", None)
     if count is None:
         count = Incident.objects.open().count()
     return str(count) if count else ""
+
+
+def _running_variants() -> list[Variant]:
+    return list(Variant.objects.filter(experiment__state="running").select_related("experiment"))
+
+
+def _incidents_since(start: datetime) -> list[Incident]:
+    recent = Q(resolved_at=None) | Q(resolved_at__gte=start)
+    return list(Incident.objects.filter(recent).select_related("monitor")[:_MOST_INCIDENTS])
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -48,13 +60,13 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     key = request.GET.get("window", "7d")
     key = key if key in WINDOWS else "7d"
     window = stats.Window.last(WINDOWS[key][1], now)
+    access = access_of(request.user)
     metrics = list(QualityMetric.objects.all())
-    variants = list(Variant.objects.filter(experiment__state="running").select_related("experiment"))
-    recent = Q(resolved_at=None) | Q(resolved_at__gte=window.start)
-    incidents = list(Incident.objects.filter(recent).select_related("monitor")[:_MOST_INCIDENTS])
+    variants = _running_variants() if access.experiments else []
+    incidents = _incidents_since(window.start) if access.incidents else []
     is_open = [incident for incident in incidents if incident.is_open]
     request.open_incident_count = len(is_open)  # type: ignore[attr-defined]
-    jobs = [state.JobLine(job, job.state(now)) for job in ScheduledJob.objects.all()]
+    jobs = [state.JobLine(job, job.state(now)) for job in ScheduledJob.objects.all()] if access.jobs else []
     drawn = picture(
         window,
         metrics=metrics,
@@ -62,6 +74,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         variants=variants,
         incidents=incidents,
         span=WINDOWS[key][0],
+        access=access,
         now=now,
     )
     chosen = {"window": key} | ({"metric": request.GET["metric"]} if "metric" in request.GET else {})
@@ -73,8 +86,14 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             {"text": text, "address": "?" + urlencode(chosen | {"window": name}), "is_on": name == key}
             for name, (text, _) in WINDOWS.items()
         ],
-        "sentence": state.sentence(is_open, jobs),
-        "hints": state.hints(metrics, stats.unmatched_count(window), is_open, jobs),
+        "access": access,
+        "sentence": state.sentence(is_open, jobs, access),
+        "hints": state.hints(
+            metrics if access.metrics else [],
+            stats.unmatched_count(window) if access.feedback else 0,
+            is_open,
+            jobs,
+        ),
         "incidents": is_open,
         "experiments": state.running(variants, now),
         "jobs": jobs,
@@ -86,6 +105,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
                 "is_on": name == drawn.metric,
             }
             for name in drawn.metrics
-        ],
+        ]
+        if drawn
+        else [],
         "base_url": settings.BASE_URL,
     }
