@@ -255,7 +255,8 @@ def _record_many(
         else:
             keyed.append((table.key(item, key_id), index, item))
     # Sorted, so that two calls with the same items wait for each other instead of blocking each other.
-    keyed.sort(key=lambda entry: entry[:2])
+    # No two entries have the same key and index, so items are never compared.
+    keyed.sort()
     with transaction.atomic(), connection.cursor() as cursor:
         _store(cursor, table, keyed, key_id, now, results)
         in_order = [results[index] for index in range(len(items))]

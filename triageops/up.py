@@ -21,6 +21,7 @@ from triageops.supervisor import EndedEarly, Output, Program, Supervisor
 READY_SECONDS = 90.0
 # In a container we are root, and Celery would warn about it at each start.
 QUIET_ROOT = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges"}
+COUNTS = ("WEB_WORKERS", "WEB_THREADS", "WORKER_CONCURRENCY")
 DEMO_KEY = "demo-api-key"
 DEMO = {
     "TRIAGEOPS_DEMO": "1",
@@ -51,7 +52,7 @@ From the environment (docs/settings.md lists the rest):
 
 
 class CannotStart(Exception):
-    """The message is one line for a person."""
+    """The message is for a person: one line for each thing that is wrong."""
 
 
 class Arguments(argparse.ArgumentParser):
@@ -74,7 +75,9 @@ def programs(environment: dict[str, str], address: Address, schedule: str) -> It
     yield Program("web", [*granian, "--log-level", "error"], environment)
     # Checked already, once, by `manage.py bootstrap`.
     celery = [sys.executable, "-m", "celery", "--quiet", "--skip-checks", "--app"]
+    # Requests come first: what workers do may be seconds late, what a client sends may not wait.
     worker = [
+        *_later(),
         *celery,
         "triageops",
         "worker",
@@ -114,6 +117,28 @@ def environment_of(installation: local.Installation, address: Address, *, is_dem
     if is_demo:
         made |= DEMO | {"TRIAGEOPS_API_KEY": installation.secret(DEMO_KEY, prefix="tri_")}
     return made | installation.environment()
+
+
+def check(environment: Mapping[str, str]) -> None:
+    """CannotStart, before anything has started, when the environment holds what a program would refuse."""
+    reasons = [
+        f"{name} is {environment[name]!r}: a number from 1 is needed"
+        for name in COUNTS
+        if environment.get(name) and not re.fullmatch("0*[1-9][0-9]{0,3}", environment[name])
+    ]
+    # A process of its own, so that Django does not stay in the memory of this one.
+    command = [sys.executable, "-m", "triageops.settings_errors"]
+    done = subprocess.run(
+        command, cwd=local.ROOT, env=environment, stderr=subprocess.PIPE, text=True, check=False
+    )
+    reasons += done.stderr.splitlines() if done.returncode else []
+    if reasons:
+        raise CannotStart("\n".join(reasons))
+
+
+def _later() -> list[str]:
+    """Puts before a command what lets others have the processor first; nothing where that is not to be had."""
+    return ["nice", "-n", "10"] if shutil.which("nice") else []
 
 
 def bootstrap(environment: Mapping[str, str], log: Path) -> str:
@@ -199,6 +224,7 @@ def up(installation: local.Installation, *, is_demo: bool) -> None:
         supervisor.stop_leftovers()
         address.require_free()
         environment = environment_of(installation, address, is_demo=is_demo)
+        check(environment)
         try:
             said = start(supervisor, installation, address, environment)
             output.block(summary(installation, address, time.monotonic() - began, said))
@@ -227,7 +253,8 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 0
     except (CannotStart, NoAddress, EndedEarly, local.Unusable, embedded.ServerFailed) as failure:
-        print(f"bin/up: {failure}", file=sys.stderr)
+        for line in str(failure).splitlines():
+            print(f"bin/up: {line}", file=sys.stderr)
     return 1
 
 
