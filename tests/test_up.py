@@ -43,6 +43,12 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {"TRIAGEOPS_DATA_DIR": str(tmp_path / "data"), "PORT": str(free_port())}
 
 
+@pytest.fixture
+def installation_environment(tmp_path: Path) -> dict[str, str]:
+    """What programs of an installation get; nothing of it runs."""
+    return Installation.of({**os.environ, "TRIAGEOPS_DATA_DIR": str(tmp_path)}).environment()
+
+
 @contextlib.contextmanager
 def started(environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """bin/up, from its start to what the test does to it."""
@@ -129,23 +135,50 @@ def test_data_folder_in_use_is_one_clear_line(environment: dict[str, str]) -> No
     )
 
 
-@pytest.mark.parametrize(
-    ("given", "reason"),
-    [
-        ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}, "port 1 failed: Connection refused"),
-        ({"TRIAGEOPS_BUCKET_SECONDS": "often"}, "TRIAGEOPS_BUCKET_SECONDS"),
-    ],
-)
-def test_what_the_database_set_up_refuses_is_one_clear_line(
-    environment: dict[str, str], given: dict[str, str], reason: str
-) -> None:
-    done = command(
-        [], environment | {"REDIS_URL": "redis://127.0.0.1:1/0", "DATABASE_URL": "postgresql://x"} | given
-    )
+def test_database_that_cannot_be_set_up_is_one_clear_line(environment: dict[str, str]) -> None:
+    given = {
+        "REDIS_URL": "redis://127.0.0.1:1/0",
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+    }
+    done = command([], environment | given)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("bin/up: the database could not be set up: ")
-    assert reason in done.stderr
+    assert "port 1 failed: Connection refused" in done.stderr
+
+
+def test_settings_that_are_wrong_are_one_clear_line_each_before_anything_starts(
+    environment: dict[str, str],
+) -> None:
+    given = {"TRIAGEOPS_BUCKET_SECONDS": "often", "TRIAGEOPS_DEBUG": "maybe", "WEB_WORKERS": "0"}
+    done = command([], environment | given)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert sorted(done.stderr.splitlines()) == [
+        "bin/up: TRIAGEOPS_BUCKET_SECONDS: Not a valid integer.",
+        "bin/up: TRIAGEOPS_DEBUG: Not a valid boolean.",
+        "bin/up: WEB_WORKERS is '0': a number from 1 is needed",
+    ]
+
+
+@pytest.mark.parametrize("name", ["WEB_WORKERS", "WEB_THREADS", "WORKER_CONCURRENCY"])
+@pytest.mark.parametrize("count", ["0", "-1", "two", "1.5"])
+def test_count_of_processes_that_is_none_is_one_clear_line(
+    installation_environment: dict[str, str], name: str, count: str
+) -> None:
+    with pytest.raises(up.CannotStart, match=rf"^{name} is '{count}': a number from 1 is needed$"):
+        up.check(installation_environment | {name: count})
+
+
+def test_command_with_a_wrong_setting_is_one_clear_line(installation_environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=local.ROOT,
+        env=installation_environment | {"TRIAGEOPS_MAX_SLICES": "many"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "TRIAGEOPS_MAX_SLICES: Not a valid integer.\n")
 
 
 def test_demo_has_quick_checks_and_a_key_that_stays(tmp_path: Path) -> None:

@@ -76,22 +76,9 @@ def programs(environment: dict[str, str], address: Address, schedule: str) -> It
     # Checked already, once, by `manage.py bootstrap`.
     celery = [sys.executable, "-m", "celery", "--quiet", "--skip-checks", "--app"]
     # Requests come first: what workers do may be seconds late, what a client sends may not wait.
-    worker = [
-        *_later(),
-        *celery,
-        "triageops",
-        "worker",
-        "--loglevel",
-        level,
-        "--queues",
-        "default,rollups,checks,delivery",
-    ]
-    worker += [
-        "--concurrency",
-        environment.get("WORKER_CONCURRENCY") or "2",
-        "--without-gossip",
-        "--without-mingle",
-    ]
+    worker = [*celery, "triageops", "worker", "--loglevel", level, "--without-gossip", "--without-mingle"]
+    worker += ["--queues", "default,rollups,checks,delivery"]
+    worker += ["--concurrency", environment.get("WORKER_CONCURRENCY") or "2"]
     yield Program("worker", worker, environment | QUIET_ROOT)
     yield Program(
         "beat", [*celery, "triageops.beat", "beat", "--loglevel", level, "--schedule", schedule], environment
