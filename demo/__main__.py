@@ -83,7 +83,10 @@ def tell_history(screen: Screen, client: Client, arms: dict[str, Arm], began_at:
     began = time.monotonic()
     sent = history.send(client, screen, arms, began_at)
     if sent == 0:
-        screen.say("The two weeks of history are there.")
+        screen.say("The two weeks of history are there. If the admin's password is not:")
+        screen.say(
+            f"TRIAGEOPS_DATA_DIR={os.environ.get('TRIAGEOPS_DATA_DIR', '')} bin/manage changepassword admin"
+        )
         return
     history.wait_until_counted(client, screen, began_at)
     screen.say(
