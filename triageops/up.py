@@ -76,8 +76,8 @@ def programs(environment: dict[str, str], address: Address, schedule: str) -> It
     # Checked already, once, by `manage.py bootstrap`.
     celery = [sys.executable, "-m", "celery", "--quiet", "--skip-checks", "--app"]
     # Requests come first: what workers do may be seconds late, what a client sends may not wait.
-    worker = [*celery, "triageops", "worker", "--loglevel", level, "--without-gossip", "--without-mingle"]
-    worker += ["--queues", "default,rollups,checks,delivery"]
+    worker = [*_later(), *celery, "triageops", "worker", "--loglevel", level]
+    worker += ["--queues", "default,rollups,checks,delivery", "--without-gossip", "--without-mingle"]
     worker += ["--concurrency", environment.get("WORKER_CONCURRENCY") or "2"]
     yield Program("worker", worker, environment | QUIET_ROOT)
     yield Program(
