@@ -36,12 +36,13 @@ def content_security_policy(
 ) -> Callable[[HttpRequest], HttpResponse]:
     """Middleware: adds the header unless a view has set its own."""
 
+    admin, everywhere = _as_header(_ADMIN), _as_header(_EVERYWHERE)
+
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        is_admin = request.path.startswith(reverse("admin:index"))
-        response.headers.setdefault(
-            "Content-Security-Policy", _as_header(_ADMIN if is_admin else _EVERYWHERE)
-        )
+        is_api = request.path_info.startswith("/api/v1/")
+        is_admin = not is_api and request.path.startswith(reverse("admin:index"))
+        response.headers.setdefault("Content-Security-Policy", admin if is_admin else everywhere)
         return response
 
     return middleware

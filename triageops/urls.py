@@ -6,6 +6,10 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from triageops import health, rest
 
 urlpatterns = [
+    # First what is called most: addresses are tried in order.
+    path("api/v1/", include("feedback.urls")),
+    path("api/v1/", include("experiments.urls")),
+    path("api/v1/", include("monitoring.urls")),
     path("", RedirectView.as_view(pattern_name="admin:index", permanent=False)),
     path("admin/", admin.site.urls),
     path("health", health.health),
@@ -13,9 +17,6 @@ urlpatterns = [
     path("metrics", health.prometheus),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
-    path("api/v1/", include("feedback.urls")),
-    path("api/v1/", include("experiments.urls")),
-    path("api/v1/", include("monitoring.urls")),
     # No page and no redirect to one with a slash: a POST would become a GET on its way.
     path("api/<path:address>", rest.no_such_address),
 ]
