@@ -116,8 +116,10 @@ class ApiKeyAdmin(NoDeleteAdmin):
         return HttpResponse(headers={"HX-Redirect": reverse("admin:feedback_apikey_changelist")})
 
     def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
-        key = ApiKey.objects.filter(pk=object_id, revoked_at=None)
-        return super().get_actions_detail(request, object_id) if key.exists() else []
+        is_usable = (
+            str(object_id).isdecimal() and ApiKey.objects.filter(pk=object_id, revoked_at=None).exists()
+        )
+        return super().get_actions_detail(request, object_id) if is_usable else []
 
     @admin.display(description="key", ordering="prefix")
     def shown_prefix(self, key: ApiKey) -> str:

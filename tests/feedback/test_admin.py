@@ -125,6 +125,10 @@ def test_api_key_revoked_can_only_be_looked_at(admin_client: Client, key: ApiKey
     assert admin_client.post(reverse("admin:feedback_apikey_change", args=[key.pk]), given).status_code == 403
 
 
+def test_api_key_page_of_no_key_is_not_found(admin_client: Client) -> None:
+    assert admin_client.get("/admin/feedback/apikey/x/change/").status_code in {302, 404}
+
+
 def test_api_key_cannot_be_deleted(admin_client: Client, key: ApiKey) -> None:
     address = reverse("admin:feedback_apikey_delete", args=[key.pk])
     assert admin_client.post(address, {"post": "yes"}).status_code == 403
