@@ -5,6 +5,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 from playwright.sync_api import BrowserContext, Page, expect
+from pytest_django import Settings
 
 from feedback.models import ApiKey
 from tests.browser import world
@@ -45,7 +46,9 @@ def refresh_now(page: Page) -> None:
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
-def test_login_leads_home(context: BrowserContext) -> None:
+def test_login_leads_home(context: BrowserContext, settings: Settings) -> None:
+    # The server of these tests has Django's own hashers, not the fast one of the tests.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
     get_user_model().objects.create_superuser("grace", password="correct horse battery")
     page = context.new_page()
     page.goto("/admin/")
