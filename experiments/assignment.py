@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 BASIS_POINTS = 10_000
 
+_FNV_BASIS = 2166136261
+
 Range = tuple[float, float]
 
 
@@ -30,11 +32,27 @@ def fnv1a32(text: str) -> int:
     A lone surrogate is one unit. Code points or UTF-8 bytes give other numbers for text beyond ASCII, and so
     other arms than a browser's SDK.
     """
+    return continued(_FNV_BASIS, text)
+
+
+def continued(value: int, text: str) -> int:
+    """The hash of what gave `value`, followed by `text`: a seed that many units share is hashed once."""
+    if text.isascii():
+        for unit in text.encode("ascii"):
+            value = ((value ^ unit) * 16777619) & 0xFFFFFFFF
+        return value
     encoded = text.encode("utf-16-le", "surrogatepass")
-    value = 2166136261
     for low, high in zip(encoded[::2], encoded[1::2], strict=True):
         value = ((value ^ (low | high << 8)) * 16777619) & 0xFFFFFFFF
     return value
+
+
+def bucket_number(seed_hash: int, unit: str) -> int:
+    """The unit's bucket from 0 to 9 999 in version 2 of the hash; seed_hash is fnv1a32(seed)."""
+    value = _FNV_BASIS
+    for digit in b"%d" % continued(seed_hash, unit):
+        value = ((value ^ digit) * 16777619) & 0xFFFFFFFF
+    return value % BASIS_POINTS
 
 
 def bucket(seed: str, unit: str, version: int = 2) -> float | None:
@@ -44,7 +62,7 @@ def bucket(seed: str, unit: str, version: int = 2) -> float | None:
     are correlated, up to 0.06.
     """
     if version == 2:
-        return fnv1a32(str(fnv1a32(seed + unit))) % 10_000 / 10_000
+        return bucket_number(fnv1a32(seed), unit) / BASIS_POINTS
     if version == 1:
         return fnv1a32(unit + seed) % 1_000 / 1_000
     return None

@@ -1,11 +1,16 @@
-"""What a definition may contain: keys, weights, configs."""
+"""What a definition may contain: keys, weights, configs, targeting, sources of metrics."""
 
+import hashlib
 import json
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from jsonschema import Draft202012Validator, SchemaError
 
+from experiments import outcomes, targeting
 from experiments.assignment import BASIS_POINTS
 
 UNIT_MAX = 128
@@ -43,6 +48,51 @@ def validate_config(config: object) -> None:
         raise ValidationError("The config holds a NUL character; remove it.")
     if size > CONFIG_MAX_BYTES:
         raise ValidationError(f"The config has {size} bytes; the most is {CONFIG_MAX_BYTES}.")
+
+
+def validate_targeting(condition: object) -> None:
+    try:
+        targeting.validate(condition)
+    except targeting.InvalidCondition as error:
+        raise ValidationError(str(error)) from None
+
+
+def validate_schema(schema: object) -> None:
+    """Refuse what is no JSON Schema, or one that would fetch another document."""
+    if schema is None:
+        return
+    if not isinstance(schema, dict):
+        raise ValidationError('The schema must be an object, such as {"required": ["model"]}.')
+    if '"$ref"' in json.dumps(schema):
+        raise ValidationError("The schema may not refer to others ($ref).")
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise ValidationError(f"This is no JSON Schema: {error.message}.") from None
+
+
+def misfits(config: Mapping[str, Any], schema: Mapping[str, Any] | None) -> list[str]:
+    """What in the config does not fit the schema, as sentences; at most ten."""
+    if schema is None:
+        return []
+    found = Draft202012Validator(schema).iter_errors(config)
+    return [
+        f"{'.'.join(map(str, error.absolute_path)) or 'The config'}: {error.message}"
+        for error, _ in zip(found, range(10), strict=False)
+    ]
+
+
+def validate_source(source: str) -> None:
+    if not outcomes.is_source(source):
+        raise ValidationError(
+            f"“{source}” is not known. Use one of {', '.join(outcomes.SOURCES)}, or quality:<metric>."
+        )
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits, the same for equal configs whatever the order of their members."""
+    text = json.dumps(config, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def in_percent(basis_points: int) -> str:

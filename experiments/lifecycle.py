@@ -1,32 +1,34 @@
-"""How an experiment moves from state to state; admin, REST and commands all call these functions.
+"""How an experiment moves from state to state; admin, REST, tasks and commands all call these functions.
 
-Each takes the experiment as the caller saw it, locks the row and refuses with `Changed` when somebody was faster.
+Each takes the experiment as the caller saw it, locks the row and refuses with `Changed` when somebody was faster. The
+same table stands in a trigger of the database.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
-import structlog
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.db import transaction
 
+from experiments import epochs, layers
 from experiments.assignment import BASIS_POINTS
-from experiments.definition import in_percent
-from experiments.metrics import TRANSITIONS
-from experiments.models import Experiment, ExperimentEvent, State, Variant
-from triageops.rest import Conflict
+from experiments.audit import Actor, Changed, InvalidTransition, changing, person
+from experiments.definition import in_percent, misfits
+from experiments.models import (
+    Design,
+    Experiment,
+    ExperimentMetric,
+    Role,
+    State,
+    Variant,
+    VariantVersion,
+)
+from triageops.rest import Conflict, InvalidInput
 
-log = structlog.get_logger(__name__)
-
-
-class InvalidTransition(Conflict):
-    """The experiment is not in a state from which this can be done."""
-
-    type = "invalid-transition"
-    title = "The experiment is in another state"
+__all__ = ["Changed", "InvalidTransition", "NotReady", "Transition", "allowed", "missing_for_start"]
 
 
 class NotReady(Conflict):
@@ -36,25 +38,44 @@ class NotReady(Conflict):
     title = "The experiment is not ready to start"
 
 
-class Changed(Conflict):
-    """The experiment is not the one that the caller saw."""
+class NeedsPerson(Conflict):
+    """Only a person may do this, and must say why."""
 
-    type = "experiment-changed"
-    title = "Somebody changed the experiment meanwhile"
+    type = "needs-person"
+    title = "A person has to decide this"
 
 
 @dataclass(frozen=True)
 class Transition:
-    """From where to where."""
+    """From where to where; target None: the state stays. needs_reason: a person must say why."""
 
     action: str
     sources: frozenset[State]
-    target: State
+    target: State | None
+    needs_reason: bool = False
 
 
-START = Transition("start", frozenset({State.DRAFT}), State.RUNNING)
-STOP = Transition("stop", frozenset({State.RUNNING}), State.STOPPED)
-TABLE = (START, STOP)
+REQUEST_REVIEW = Transition("request_review", frozenset({State.DRAFT}), State.REVIEW)
+APPROVE = Transition("approve", frozenset({State.REVIEW}), None)
+REVISE = Transition("back_to_draft", frozenset({State.REVIEW, State.SCHEDULED}), State.DRAFT)
+SCHEDULE = Transition("schedule", frozenset({State.DRAFT, State.REVIEW}), State.SCHEDULED)
+START = Transition("start", frozenset({State.DRAFT, State.REVIEW, State.SCHEDULED}), State.RUNNING)
+PAUSE = Transition("pause", frozenset({State.RUNNING}), State.PAUSED)
+RESUME = Transition("resume", frozenset({State.PAUSED, State.HALTED}), State.RUNNING)
+KILL = Transition("kill", frozenset({State.RUNNING, State.PAUSED}), State.HALTED)
+HALT = Transition("halt", frozenset({State.RUNNING, State.PAUSED}), State.HALTED)
+STOP = Transition("stop", frozenset({State.RUNNING, State.PAUSED, State.HALTED}), State.STOPPED)
+SHIP = Transition("ship", frozenset({State.STOPPED}), State.SHIPPED)
+UNSHIP = Transition("unship", frozenset({State.SHIPPED}), State.STOPPED, needs_reason=True)
+ARCHIVE = Transition(
+    "archive",
+    frozenset({State.DRAFT, State.REVIEW, State.SCHEDULED, State.STOPPED, State.SHIPPED}),
+    State.ARCHIVED,
+)
+TABLE = (
+    REQUEST_REVIEW, APPROVE, REVISE, SCHEDULE, START, PAUSE, RESUME, KILL, HALT, STOP, SHIP, UNSHIP, ARCHIVE,
+)  # fmt: skip
+BY_SYSTEM_ONLY = frozenset({HALT.action})
 
 
 def allowed(state: str) -> tuple[Transition, ...]:
@@ -75,15 +96,51 @@ def missing_for_start(experiment: Experiment, variants: Sequence[Variant]) -> li
         missing.append(f"The weights sum to {in_percent(total)}; make them 100 %.")
     if experiment.coverage_bp == 0:
         missing.append("The coverage is 0 %, so nobody would take part; raise it.")
+    if experiment.design == Design.GROUP_SEQUENTIAL and not experiment.planned_sample:
+        missing.append("A group sequential design needs a planned sample; the page “Power” helps to find it.")
+    missing += _missing_in_ramp(experiment)
     missing += _invalid_fields(experiment, "The experiment's")
     for variant in variants:
         missing += _invalid_fields(variant, f"Variant {variant.key}:")
+        missing += [
+            f"Variant {variant.key} does not fit the schema: {said}"
+            for said in misfits(variant.config, experiment.config_schema)
+        ]
+    for metric in experiment.metrics.all():
+        missing += _invalid_fields(metric, f"Metric {metric.key}:")
     return missing
 
 
-def _invalid_fields(row: Experiment | Variant, whose: str) -> list[str]:
+def recommended_for_start(experiment: Experiment) -> list[str]:
+    """What an experimenter would want before the start and may do without, as sentences."""
+    roles = set(experiment.metrics.values_list("role", flat=True))
+    said = []
+    if Role.PRIMARY not in roles:
+        said.append("There is no primary metric: nothing will be decided.")
+    if Role.GUARDRAIL not in roles:
+        said.append("There is no guardrail: nothing will halt a harmful variant.")
+    if not experiment.hypothesis:
+        said.append("There is no hypothesis: write down what you expect before you see it.")
+    if not experiment.planned_sample:
+        said.append("There is no planned sample: nothing can be said about when it will be done.")
+    if experiment.owner_id is None:
+        said.append("There is no owner: nobody is named to be asked.")
+    return said
+
+
+def _missing_in_ramp(experiment: Experiment) -> list[str]:
+    coverages = [experiment.coverage_bp, *experiment.ramp.values_list("coverage_bp", flat=True)]
+    if all(former < later for former, later in pairwise(coverages)):
+        return []
+    return [
+        "The ramp does not grow: each step needs a larger coverage than the one before, and than the first."
+    ]
+
+
+def _invalid_fields(row: Experiment | Variant | ExperimentMetric, whose: str) -> list[str]:
     try:
         row.clean_fields(exclude={"experiment", "owner"})
+        row.clean()
     except ValidationError as error:
         return [
             f"{whose} {field} is not valid: {' '.join(said)}" for field, said in error.message_dict.items()
@@ -91,81 +148,176 @@ def _invalid_fields(row: Experiment | Variant, whose: str) -> list[str]:
     return []
 
 
-def start(experiment: Experiment, *, by: User | None, now: datetime, reason: str = "") -> Experiment:
+def request_review(experiment: Experiment, *, by: User, now: datetime, reason: str = "") -> Experiment:
+    """Ask somebody else to look at a complete draft. Raises NotReady."""
+    with changing(
+        experiment, "request_review", by=by, now=now, reason=reason, sources=REQUEST_REVIEW.sources
+    ) as change:
+        _refuse_incomplete(change.experiment)
+        change.experiment.state = State.REVIEW
+        change.experiment.review_requested_by = by
+        change.experiment.approved_version = None
+    return change.experiment
+
+
+def approve(experiment: Experiment, *, by: User, now: datetime, reason: str = "") -> Experiment:
+    """Let it start. Raises NeedsPerson when the requester approves of themselves."""
+    with changing(experiment, "approve", by=by, now=now, reason=reason, sources=APPROVE.sources) as change:
+        if change.experiment.review_requested_by_id == by.pk:
+            raise NeedsPerson(
+                "Who asks for a review cannot approve.", fix="Let somebody else look at the experiment."
+            )
+        change.experiment.approved_version = change.experiment.version + 1
+    return change.experiment
+
+
+def back_to_draft(experiment: Experiment, *, by: Actor, now: datetime, reason: str = "") -> Experiment:
+    """Make it editable again; an approval is void then."""
+    with changing(
+        experiment, "back_to_draft", by=by, now=now, reason=reason, sources=REVISE.sources
+    ) as change:
+        change.experiment.state = State.DRAFT
+        change.experiment.approved_version = None
+        change.experiment.review_requested_by = None
+    return change.experiment
+
+
+def schedule(
+    experiment: Experiment, *, by: Actor, now: datetime, reason: str = "", at: datetime | None = None
+) -> Experiment:
+    """Start by itself at `at`, or at the time that the draft says. Raises NotReady, InvalidInput."""
+    with changing(experiment, "schedule", by=by, now=now, reason=reason, sources=SCHEDULE.sources) as change:
+        one = change.experiment
+        one.starts_at = at or one.starts_at
+        if one.starts_at is None or one.starts_at <= now:
+            raise InvalidInput(
+                "There is no time to start at, or it has passed.",
+                field="starts_at",
+                fix="Give a time to come, or start it now.",
+            )
+        _refuse_incomplete(one)
+        _refuse_unapproved(one)
+        one.state = State.SCHEDULED
+    return change.experiment
+
+
+def start(experiment: Experiment, *, by: Actor, now: datetime, reason: str = "") -> Experiment:
     """Assign from now on; gives the running experiment.
 
-    Raises NotReady with everything that is missing, InvalidTransition, or Changed.
+    Raises NotReady with everything that is missing, LayerFull, InvalidTransition, or Changed.
     """
-    with transaction.atomic():
-        locked = _lock(experiment, START)
-        before = snapshot(locked)
-        missing = missing_for_start(locked, list(locked.variants.all()))
-        if missing:
-            raise NotReady(
-                " ".join(missing), fix="Complete the experiment and start it again.", missing=missing
-            )
-        locked.started_at = now
-        _move(locked, START, ExperimentEvent(at=now, by=by, reason=reason, before=before))
-        transaction.on_commit(lambda: log.info("experiment.started", **_log_fields(locked, by)))
-    return locked
+    with changing(experiment, "start", by=by, now=now, reason=reason, sources=START.sources) as change:
+        one = change.experiment
+        variants = _refuse_incomplete(one)
+        _refuse_unapproved(one)
+        one.started_at, one.state = now, State.RUNNING
+        _first_versions(variants, by, now)
+        epochs.first(one, variants, layers.filters_at_start(one, now), by=by, now=now, reason=reason)
+    return change.experiment
 
 
-def stop(experiment: Experiment, *, by: User | None, now: datetime, reason: str = "") -> Experiment:
-    """Assign nobody any more: everyone gets the control's config; gives the stopped experiment.
-
-    Raises InvalidTransition or Changed. A call that is answered in the same instant may still store its assignment.
-    """
-    with transaction.atomic():
-        locked = _lock(experiment, STOP)
-        before = snapshot(locked)
-        # Clocks of two machines may differ; an experiment does not end before it began.
-        locked.stopped_at = max(now, locked.started_at or now)
-        _move(locked, STOP, ExperimentEvent(at=now, by=by, reason=reason, before=before))
-        transaction.on_commit(lambda: log.info("experiment.stopped", **_log_fields(locked, by)))
-    return locked
-
-
-def _lock(experiment: Experiment, transition: Transition) -> Experiment:
-    # "No key" lets assignments go on: their foreign key only needs the row's key to stay.
-    locked = Experiment.objects.select_for_update(no_key=True).get(pk=experiment.pk)
-    if locked.state not in transition.sources:
-        raise InvalidTransition(
-            f"The experiment {locked.key} is {locked.state}; {transition.action} needs it to be "
-            f"{' or '.join(sorted(transition.sources))}."
+def _first_versions(variants: Sequence[Variant], by: Actor, now: datetime) -> None:
+    VariantVersion.objects.bulk_create(
+        VariantVersion(
+            variant=variant,
+            number=variant.version,
+            config=variant.config,
+            config_hash=variant.config_hash,
+            created_at=now,
+            by=person(by),
         )
-    if locked.version != experiment.version:
-        raise Changed(f"The experiment {locked.key} was changed.", fix="Look at it again and repeat.")
-    return locked
+        for variant in variants
+    )
 
 
-def _move(locked: Experiment, transition: Transition, event: ExperimentEvent) -> None:
-    locked.state = transition.target
-    locked.version += 1
-    locked.save()
-    event.experiment, event.action, event.after = locked, transition.action, snapshot(locked)
-    event.save()
-    transaction.on_commit(lambda: TRANSITIONS.labels(locked.key, transition.action).inc())
+def _refuse_incomplete(experiment: Experiment) -> list[Variant]:
+    variants = list(experiment.variants.order_by("position"))
+    missing = missing_for_start(experiment, variants)
+    if missing:
+        raise NotReady(" ".join(missing), fix="Complete the experiment and start it again.", missing=missing)
+    return variants
 
 
-def _log_fields(experiment: Experiment, by: User | None) -> dict[str, Any]:
-    return {"experiment": experiment.key, "version": experiment.version, "by": None if by is None else by.pk}
+def _refuse_unapproved(experiment: Experiment) -> None:
+    if experiment.requires_review and experiment.approved_version is None:
+        said = "Nobody else has approved it, which its two-person rule asks for."
+        raise NotReady(said, fix="Request a review, and let somebody else approve.", missing=[said])
 
 
-def snapshot(experiment: Experiment) -> dict[str, Any]:
-    """The experiment and its variants as JSON, for the audit."""
-    variants = [
-        {"key": one.key, "is_control": one.is_control, "weight_bp": one.weight_bp, "config": one.config}
-        for one in experiment.variants.all()
-    ]
-    return {
-        "state": experiment.state,
-        "version": experiment.version,
-        "key": experiment.key,
-        "name": experiment.name,
-        "hypothesis": experiment.hypothesis,
-        "unit_kind": experiment.unit_kind,
-        "coverage_bp": experiment.coverage_bp,
-        "started_at": experiment.started_at and experiment.started_at.isoformat(),
-        "stopped_at": experiment.stopped_at and experiment.stopped_at.isoformat(),
-        "variants": variants,
-    }
+def pause(experiment: Experiment, *, by: Actor, now: datetime, reason: str = "") -> Experiment:
+    """Everyone gets the control's config for a while; assignments stay."""
+    with changing(experiment, "pause", by=by, now=now, reason=reason, sources=PAUSE.sources) as change:
+        change.experiment.state = State.PAUSED
+    return change.experiment
+
+
+def resume(experiment: Experiment, *, by: Actor, now: datetime, reason: str = "") -> Experiment:
+    """Go on as before. Raises NeedsPerson when it was halted and no person says why it may go on."""
+    with changing(experiment, "resume", by=by, now=now, reason=reason, sources=RESUME.sources) as change:
+        if change.experiment.state == State.HALTED and (person(by) is None or not reason.strip()):
+            raise NeedsPerson(
+                "It was halted: only a person can resume it, and must say why.",
+                field="reason",
+                fix="Say in the admin what has changed since.",
+            )
+        change.experiment.state = State.RUNNING
+    return change.experiment
+
+
+def kill(experiment: Experiment, *, by: Actor, now: datetime, reason: str = "") -> Experiment:
+    """The kill switch: everyone gets the control's config at once, everywhere, within a second."""
+    return _halt(experiment, "kill", {"headline": _said_of_kill(experiment, reason)}, by, now, reason)
+
+
+def halt(experiment: Experiment, evidence: dict[str, Any], *, now: datetime, reason: str) -> Experiment:
+    """A guardrail found harm: the same as the kill switch, with what it is based on."""
+    return _halt(experiment, "halt", evidence, None, now, reason)
+
+
+def _halt(
+    experiment: Experiment, action: str, evidence: dict[str, Any], by: Actor, now: datetime, reason: str
+) -> Experiment:
+    with changing(experiment, action, by=by, now=now, reason=reason, sources=HALT.sources) as change:
+        change.experiment.state = State.HALTED
+        change.evidence = evidence
+    return change.experiment
+
+
+def _said_of_kill(experiment: Experiment, reason: str) -> str:
+    return f"The kill switch of {experiment.key} was used. {reason}".strip()
+
+
+def stop(experiment: Experiment, *, by: Actor, now: datetime, reason: str = "") -> Experiment:
+    """Assign nobody any more: everyone gets the control's config; gives the stopped experiment."""
+    with changing(experiment, "stop", by=by, now=now, reason=reason, sources=STOP.sources) as change:
+        one = change.experiment
+        # Clocks of two machines may differ; an experiment does not end before it began.
+        one.stopped_at, one.state = max(now, one.started_at or now), State.STOPPED
+        epochs.close(one, one.stopped_at)
+        layers.release(one, now)
+    return change.experiment
+
+
+def ship(experiment: Experiment, variant: str, *, by: Actor, now: datetime, reason: str = "") -> Experiment:
+    """Everyone gets this variant's config from now on. Raises InvalidInput for an unknown variant."""
+    with changing(experiment, "ship", by=by, now=now, reason=reason, sources=SHIP.sources) as change:
+        if not change.experiment.variants.filter(key=variant).exists():
+            raise InvalidInput(
+                f"There is no variant {variant!r}.", field="variant", fix="Name one of its variants."
+            )
+        change.experiment.state, change.experiment.shipped_variant = State.SHIPPED, variant
+    return change.experiment
+
+
+def unship(experiment: Experiment, *, by: Actor, now: datetime, reason: str = "") -> Experiment:
+    """Take a shipped variant back: everyone gets the control's config again."""
+    with changing(experiment, "unship", by=by, now=now, reason=reason, sources=UNSHIP.sources) as change:
+        change.experiment.state, change.experiment.shipped_variant = State.STOPPED, ""
+    return change.experiment
+
+
+def archive(experiment: Experiment, *, by: Actor, now: datetime, reason: str = "") -> Experiment:
+    """Out of sight: clients that still ask are told that there is no such experiment."""
+    with changing(experiment, "archive", by=by, now=now, reason=reason, sources=ARCHIVE.sources) as change:
+        change.experiment.state = State.ARCHIVED
+    return change.experiment

@@ -2,9 +2,9 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-from experiments.allocation import Reason
 from experiments.definition import UNIT_MAX
 from experiments.models import Experiment, Variant
+from experiments.placement import REASONS
 from triageops.rest import InvalidInput
 
 
@@ -75,6 +75,13 @@ class DecisionSerializer(serializers.Serializer[object]):
     in_experiment = serializers.BooleanField(
         help_text="False: the control's config, and not part of the experiment."
     )
-    reason = serializers.ChoiceField(Reason.choices)
+    reason = serializers.ChoiceField([(reason.value, said) for reason, said in REASONS.items()])
     bucket = serializers.FloatField(allow_null=True, help_text="The unit's number in [0, 1).")
     assigned_at = serializers.DateTimeField(allow_null=True, help_text="When the unit was first seen.")
+    config_hash = serializers.CharField(
+        allow_blank=True, help_text="Send it with the response, so that a changed config is noticed."
+    )
+    variant_version = serializers.IntegerField(allow_null=True)
+    epoch = serializers.IntegerField(
+        allow_null=True, help_text="Grows with each change of weights or configs."
+    )

@@ -1,5 +1,6 @@
 import hashlib
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar, Self
 
@@ -8,6 +9,9 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Q
 from uuid_utils.compat import uuid7
+
+SDK_PREFIX = "sdk-"
+"""Keys of GrowthBook's SDKs begin like this."""
 
 KEY_MAX = 128
 """Longest client-given identifier, in characters."""
@@ -35,7 +39,13 @@ class Scope(models.TextChoices):
     LEDGER_READ = "ledger:read", "read the ledger of its own"
     EXPERIMENTS_ASSIGN = "experiments:assign", "assign units to variants"
     EXPERIMENTS_READ = "experiments:read", "read experiments"
+    EXPERIMENTS_WRITE = "experiments:write", "define and run experiments"
+    SDK_READ = "sdk:read", "read the payload of GrowthBook's SDKs, and nothing else"
     INCIDENTS_READ = "incidents:read", "read monitors and incidents"
+
+
+ALL_SCOPES = tuple(scope for scope in Scope if scope != Scope.SDK_READ)
+"""What one key may have together."""
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
@@ -70,6 +80,13 @@ class ApiKey(models.Model):
     class Meta:
         verbose_name = "API key"
         ordering = ("name", "id")
+        constraints: ClassVar = [
+            # Such a key stands in pages and apps, where everybody can read it.
+            models.CheckConstraint(
+                condition=~Q(scopes__contains=[Scope.SDK_READ]) | Q(scopes__contained_by=[Scope.SDK_READ]),
+                name="api_key_of_sdk_reads_nothing_else",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
@@ -79,8 +96,9 @@ class ApiKey(models.Model):
         return hashlib.sha256(key.encode()).hexdigest()
 
     @staticmethod
-    def new_secret() -> str:
-        return f"tri_{secrets.token_urlsafe(32)}"
+    def new_secret(scopes: Sequence[str] = ()) -> str:
+        prefix = SDK_PREFIX if Scope.SDK_READ in scopes else "tri_"
+        return f"{prefix}{secrets.token_urlsafe(32)}"
 
     def take_secret(self, key: str) -> None:
         """Make `key` the secret of this row; only its hash and its first characters are kept."""
@@ -138,6 +156,13 @@ class Response(Fact):
     experiment = models.CharField(max_length=KEY_MAX, blank=True)
     variant = models.CharField(max_length=KEY_MAX, blank=True)
     unit = models.CharField(max_length=KEY_MAX, blank=True, help_text="Pseudonymous id of the user or case.")
+    config_hash = models.CharField(
+        max_length=64,
+        blank=True,
+        db_default="",
+        default="",
+        help_text="Of the variant's config that made it, as the assignment gave it.",
+    )
     input_tokens = models.BigIntegerField(null=True)
     output_tokens = models.BigIntegerField(null=True)
     latency_seconds = models.FloatField(null=True)
@@ -161,6 +186,8 @@ class Response(Fact):
         indexes: ClassVar = [
             models.Index(fields=["tx"], name="response_tx"),
             models.Index(fields=["occurred_at"], name="response_occurred_at"),
+            # What one unit did before an experiment, and in it.
+            models.Index(fields=["unit", "occurred_at"], condition=~Q(unit=""), name="response_unit"),
         ]
 
     def __str__(self) -> str:

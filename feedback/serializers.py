@@ -12,7 +12,7 @@ class ResponseSerializer(serializers.ModelSerializer[Response]):
         model = Response
         fields: ClassVar = [
             "id", "response_id", "request_id", "occurred_at", "received_at", "endpoint", "model", "provider",
-            "experiment", "variant", "unit", "input_tokens", "output_tokens", "latency_seconds", "cost", "status",
+            "experiment", "variant", "unit", "config_hash", "input_tokens", "output_tokens", "latency_seconds", "cost", "status",
             "error_type", "finish_reason", "cache_hit", "attributes", "metrics", "prompt", "answer",
         ]  # fmt: skip
 

@@ -111,6 +111,7 @@ class ResponseShape(Shape, kw_only=True):
     experiment: Name = ""
     variant: Name = ""
     unit: Name = ""
+    config_hash: Annotated[str, Meta(max_length=64)] = ""
     input_tokens: Count | None = None
     output_tokens: Count | None = None
     latency_seconds: Amount | None = None

@@ -68,7 +68,7 @@ def _as_stored(row: Sequence[Any]) -> Stored:
 
 
 _RESPONSE_FIELDS = (
-    "request_id", "endpoint", "model", "provider", "experiment", "variant", "unit", "input_tokens", "output_tokens",
+    "request_id", "endpoint", "model", "provider", "experiment", "variant", "unit", "config_hash", "input_tokens", "output_tokens",
     "latency_seconds", "cost", "status", "error_type", "finish_reason", "cache_hit",
 )  # fmt: skip
 

@@ -43,6 +43,15 @@ def pytest_configure(config: pytest.Config) -> None:
     django.setup()
 
 
+@pytest.fixture(autouse=True)
+def _fresh_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test defined is nothing to the next, and a change counts at once."""
+    from experiments import catalogue
+
+    monkeypatch.setattr(catalogue, "POLL_SECONDS", 0.0)
+    catalogue.forget()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """After the shuffle: tests that empty the tables go last, because rows made by migrations are gone after them."""

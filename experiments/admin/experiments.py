@@ -17,8 +17,9 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 
-from experiments import lifecycle, overview
+from experiments import audit, lifecycle, overview
 from experiments.admin.inlines import EventInline, VariantInline
+from experiments.audit import Change
 from experiments.forms import ExperimentForm, MoveForm
 from experiments.lifecycle import Transition
 from experiments.models import Experiment, State, Variant
@@ -107,9 +108,28 @@ class ExperimentAdmin(NoDeleteAdmin):
         form: ModelForm[Experiment],
         change: bool,  # noqa: FBT001
     ) -> None:
+        request.experiment_before = audit.snapshot(Experiment.objects.get(pk=obj.pk)) if change else {}  # type: ignore[attr-defined]
         if change:
             obj.version += 1
         super().save_model(request, obj, form, change)
+
+    def save_related(
+        self,
+        request: HttpRequest,
+        form: ModelForm[Experiment],
+        formsets: Any,
+        change: bool,  # noqa: FBT001
+    ) -> None:
+        super().save_related(request, form, formsets, change)
+        by = request.user if isinstance(request.user, User) else None
+        audit.write(
+            Change(form.instance),
+            "edit" if change else "create",
+            by=by,
+            now=timezone.now(),
+            reason="",
+            before=request.experiment_before,  # type: ignore[attr-defined]
+        )
 
     def response_post_save_add(self, request: HttpRequest, obj: Experiment) -> HttpResponse:
         return HttpResponseRedirect(_page_of(obj))

@@ -16,7 +16,7 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from feedback.models import ApiKey, Scope
+from feedback.models import ALL_SCOPES, ApiKey, Scope
 from triageops.admin import NoDeleteAdmin, Tone, badge, moment
 
 
@@ -71,7 +71,7 @@ class ApiKeyAdmin(NoDeleteAdmin):
         change: bool,  # noqa: FBT001 (as Django calls it)
     ) -> None:
         if not change:
-            secret = ApiKey.new_secret()
+            secret = ApiKey.new_secret(obj.scopes)
             obj.take_secret(secret)
             # On this request only: the key is never written to a session, a cookie or a log.
             request.new_api_key = secret  # type: ignore[attr-defined]
@@ -133,7 +133,7 @@ class ApiKeyAdmin(NoDeleteAdmin):
 
     @admin.display(description="may")
     def may(self, key: ApiKey) -> str:
-        return "everything" if set(key.scopes) == set(Scope.values) else ", ".join(key.scopes)
+        return "everything" if set(key.scopes) >= set(ALL_SCOPES) else ", ".join(key.scopes)
 
     @admin.display(description="last used", ordering="last_used_at")
     def last_used(self, key: ApiKey) -> SafeString:

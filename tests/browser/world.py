@@ -7,7 +7,7 @@ import numpy as np
 from experiments import allocation, lifecycle
 from experiments.models import Experiment, Variant
 from feedback import ingest, rollups
-from feedback.models import ApiKey, Direction, MetricKind, QualityMetric, Scope
+from feedback.models import ALL_SCOPES, ApiKey, Direction, MetricKind, QualityMetric
 from feedback.shapes import FeedbackShape, ResponseShape
 from feedback.tables import FEEDBACK, RESPONSES
 from monitoring import checks, incidents
@@ -23,7 +23,7 @@ _BAD = timedelta(hours=6)
 
 
 def api_key(now: datetime, name: str = "triage-api") -> ApiKey:
-    key = ApiKey(name=name, scopes=list(Scope.values), last_used_at=now)
+    key = ApiKey(name=name, scopes=list(ALL_SCOPES), last_used_at=now)
     key.take_secret(ApiKey.new_secret())
     key.save()
     return key

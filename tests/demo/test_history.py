@@ -12,7 +12,7 @@ from demo.screen import Screen
 from demo.service import Arm
 from feedback import authentication, definitions, rollups
 from feedback.decoding import MAX_BYTES, MAX_ITEMS
-from feedback.models import ApiKey, Feedback, LedgerEntry, QualityRecord, Response, Scope
+from feedback.models import ALL_SCOPES, ApiKey, Feedback, LedgerEntry, QualityRecord, Response
 
 BEGAN_AT = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 
@@ -75,7 +75,7 @@ def client(live_server: Any, settings: Any, monkeypatch: Any) -> Iterator[Client
     monkeypatch.setitem(authentication._state, "redis_down_until", 0.0)
     call_command("demo_setup", receiver="http://127.0.0.1:9/alerts", verbosity=0)
     secret = ApiKey.new_secret()
-    key = ApiKey(name="demo", scopes=list(Scope.values))
+    key = ApiKey(name="demo", scopes=list(ALL_SCOPES))
     key.take_secret(secret)
     key.save()
     found = Client(live_server.url, secret, Outage(print, print))

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from experiments import lifecycle
+from experiments import audit, lifecycle
+from experiments.audit import Change
 from experiments.models import Experiment, Variant
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -23,6 +24,7 @@ def draft(weights: dict[str, int] | None = None, control: str | None = "gpt-4", 
             weight_bp=weight_bp,
             config={"model": key},
         )
+    audit.write(Change(experiment), "create", by=None, now=NOW, reason="", before={})
     return experiment
 
 

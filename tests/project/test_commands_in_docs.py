@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from feedback import authentication, definitions, rollups
-from feedback.models import ApiKey, Feedback, QualityRecord, Response, Scope
+from feedback.models import ALL_SCOPES, ApiKey, Feedback, QualityRecord, Response
 from tests.project.tree import ROOT
 
 pytestmark = [
@@ -40,7 +40,7 @@ def key(monkeypatch: Any) -> str:
     definitions.forget()
     monkeypatch.setitem(authentication._state, "redis_down_until", 0.0)
     secret = ApiKey.new_secret()
-    row = ApiKey(name="docs", scopes=list(Scope.values))
+    row = ApiKey(name="docs", scopes=list(ALL_SCOPES))
     row.take_secret(secret)
     row.save()
     return secret

@@ -1,0 +1,149 @@
+"""Every change of an experiment: locked, checked against what the caller saw, written with before and after.
+
+    with changing(experiment, "pause", by=user, now=now, reason=reason) as change:
+        change.experiment.state = State.PAUSED
+
+Triggers in the database refuse a transaction that changes an experiment without the row that this writes.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import structlog
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from experiments.metrics import TRANSITIONS
+from experiments.models import Experiment, ExperimentEvent
+from feedback.models import ApiKey
+from triageops.rest import Conflict
+
+log = structlog.get_logger(__name__)
+
+Actor = User | ApiKey | None
+"""Who changes something: a person, a client, or (None) the system itself."""
+
+
+class InvalidTransition(Conflict):
+    """The experiment is not in a state from which this can be done."""
+
+    type = "invalid-transition"
+    title = "The experiment is in another state"
+
+
+class Changed(Conflict):
+    """The experiment is not the one that the caller saw."""
+
+    type = "experiment-changed"
+    title = "Somebody changed the experiment meanwhile"
+
+
+@dataclass
+class Change:
+    """The locked experiment, whose fields the block changes, and what a halt was based on."""
+
+    experiment: Experiment
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+def person(by: Actor) -> User | None:
+    return by if isinstance(by, User) else None
+
+
+@contextmanager
+def changing(
+    experiment: Experiment,
+    action: str,
+    *,
+    by: Actor,
+    now: datetime,
+    reason: str = "",
+    sources: Collection[str] | None = None,
+) -> Iterator[Change]:
+    """Raises InvalidTransition unless the state is one of `sources` (None: any), and Changed."""
+    with transaction.atomic():
+        locked = lock(experiment, action, sources)
+        before = snapshot(locked)
+        change = Change(locked)
+        yield change
+        locked.version += 1
+        locked.save()
+        write(change, action, by=by, now=now, reason=reason, before=before)
+    experiment.version = locked.version
+
+
+def lock(experiment: Experiment, action: str, sources: Collection[str] | None) -> Experiment:
+    # "No key" lets assignments go on: their foreign key only needs the row's key to stay.
+    locked = Experiment.objects.select_for_update(no_key=True).get(pk=experiment.pk)
+    if sources is not None and locked.state not in sources:
+        raise InvalidTransition(
+            f"The experiment {locked.key} is {locked.get_state_display()}; {action.replace('_', ' ')} needs it to be "
+            f"{' or '.join(sorted(sources))}."
+        )
+    if locked.version != experiment.version:
+        raise Changed(f"The experiment {locked.key} was changed.", fix="Look at it again and repeat.")
+    return locked
+
+
+def write(
+    change: Change, action: str, *, by: Actor, now: datetime, reason: str, before: dict[str, Any]
+) -> ExperimentEvent:
+    """The audit row; must run in the transaction of what it tells, after the new version was saved."""
+    locked = change.experiment
+    event = ExperimentEvent.objects.create(
+        experiment=locked,
+        at=now,
+        by=person(by),
+        api_key=by if isinstance(by, ApiKey) else None,
+        action=action,
+        reason=reason[:2_000],
+        before=before,
+        after=snapshot(locked),
+        evidence=change.evidence,
+    )
+    transaction.on_commit(partial(_tell, locked, action, by))
+    return event
+
+
+def _tell(experiment: Experiment, action: str, by: Actor) -> None:
+    who = None if by is None else by.pk
+    log.info(
+        "experiment.changed", experiment=experiment.key, action=action, version=experiment.version, by=who
+    )
+    TRANSITIONS.labels(experiment.key, action).inc()
+
+
+def snapshot(experiment: Experiment) -> dict[str, Any]:
+    """The experiment and what belongs to it as JSON, read anew."""
+    found: dict[str, Any] = {name: getattr(experiment, name) for name in _PLAIN}
+    found |= {name: _iso(getattr(experiment, name)) for name in _TIMES}
+    found["layer"] = experiment.layer.key if experiment.layer else None
+    found["owner"] = experiment.owner_id
+    found["variants"] = list(
+        experiment.variants.order_by("position").values("key", "is_control", "weight_bp", "config", "version")
+    )
+    found["metrics"] = list(experiment.metrics.values(*METRIC_FIELDS))
+    found["ramp"] = list(experiment.ramp.values("coverage_bp", "after_hours", "after_units"))
+    found["forced"] = dict(experiment.forced.standing().values_list("unit", "variant__key"))
+    return found
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at and at.isoformat()
+
+
+_PLAIN = (
+    "state", "version", "key", "name", "hypothesis", "unit_kind", "unit_attribute", "coverage_bp", "targeting",
+    "layer_share_bp", "obeys_holdout", "design", "alpha", "correction", "minimum_sample", "planned_sample",
+    "minimum_effect", "minimum_days", "requires_review", "auto_ship", "config_schema", "bandit_floor_bp",
+    "bandit_hours", "epoch", "shipped_variant", "approved_version",
+)  # fmt: skip
+_TIMES = ("planned_end_at", "starts_at", "stops_at", "started_at", "stopped_at")
+METRIC_FIELDS = (
+    "key", "name", "role", "kind", "source", "per", "better", "margin", "cap", "window_days", "quantile", "worth",
+    "is_adjusted", "halts", "alpha",
+)  # fmt: skip
