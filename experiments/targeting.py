@@ -3,13 +3,14 @@
 Pure: a function of its arguments alone. Source: GrowthBook's SDK specification, "evalCondition", as the Python SDK 4.0
 evaluates it: values of different types are neither equal nor ordered, a missing attribute is null, empty `$or` holds.
 
-What cannot mean the same to every SDK, or to a person, is refused instead of evaluated: unknown operators, operands that
-never match, `$` names inside objects that are compared literally, numbers and texts beyond JSON or beyond 2^53, typed
+What cannot mean the same to every SDK, or to a person, is refused instead of evaluated: unknown operators, operands of a
+wrong type, `$` names inside objects that are compared literally, numbers and texts beyond JSON or beyond 2^53, typed
 saved groups (`$savedGroup`; use `$inGroup`), patterns that JavaScript reads otherwise.
 
-Three differences remain. Patterns and version numbers see the first 1 000 characters of a value, so that no value
-costs much time. Only the digits 0 to 9 count as a number within a version, as in JavaScript; Python's SDK takes those of
-every script. And a pattern is Python's: for `\\d` and `\\w` beyond ASCII and `$` before a last line feed, a browser differs.
+Two differences remain. Patterns and version numbers see the first 1 000 characters of a value, so that no value costs
+much time. Only the digits 0 to 9 count as a number within a version, as in JavaScript; the Python SDK takes those of every
+script. As in that SDK a pattern is Python's: for `\\d` and `\\w` beyond ASCII and `$` before a last line feed, a browser
+differs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -579,9 +580,7 @@ def _pattern(pattern: str, flags: int, path: str) -> tuple[Callable[[str], objec
     # Finding .*x is finding x. Without the open beginning a search need not try every place twice.
     pattern = re.sub(r"\A(?:\.\*\??)+", "", pattern)
     branches = _parse(iter(_tokens(pattern)), path)
-    starts = (
-        1 if all(branch and branch[0].text == "^" and branch[0].low > 0 for branch in branches) else TEXT_MAX
-    )
+    starts = 1 if all(branch and branch[0].text == "^" for branch in branches) else TEXT_MAX
     return re.compile(pattern, flags).search, starts * _cost(branches, is_last=True)[1]
 
 
@@ -706,7 +705,7 @@ def _excludes(part: _Part, following: _Part) -> bool:
     return characters.isdisjoint(others) and not (is_open and is_other_open)
 
 
-@cache
+@lru_cache(maxsize=1_024)
 def _characters(text: str) -> tuple[frozenset[str], bool]:
     """Which of the probes a set, an escape or a character matches, and whether it may match others too."""
     is_open = text == "." or text.startswith("[^") or not text.isascii() or re.search(r"\\[dDsSwWux]", text)

@@ -15,7 +15,6 @@ A bucket closes LATENESS_SECONDS after its end. What comes later is kept in its 
 later `visible_at`: a check reads each row once, and evidence already used is never rewritten.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,14 +27,11 @@ from feedback import cells, tallies
 from feedback.cells import Emitted, Times
 from feedback.models import QualityMetric, RollupCursor
 from feedback.shapes import RESPONSE_METRICS
-
-BATCH = 5_000
-"""Facts of one kind in one transaction, about."""
+from feedback.spans import TABLES, Span, next_span
 
 MAX_METRICS = 1_000
 """More metric names than this are not counted: somebody puts ids into names."""
 
-_TABLES = ("feedback_response", "feedback_qualityrecord", "feedback_feedback", "feedback_feedbackrevision")
 _DIMENSIONS = "r.endpoint, r.model, r.provider, r.experiment, r.variant, r.attributes, r.occurred_at"
 
 _PATIENCE = timedelta(minutes=5)
@@ -44,15 +40,6 @@ _FIRST_CURSOR = (
     "INSERT INTO feedback_rollupcursor (name, tx, closed_until, updated_at) VALUES ('facts', '0', %s, %s)"
     " ON CONFLICT DO NOTHING"
 )
-
-
-@dataclass(frozen=True)
-class Span:
-    """Transactions from `start` (included) to `end` (not included); `is_whole`: nothing settled is left after it."""
-
-    start: int
-    end: int
-    is_whole: bool
 
 
 class HeldBack(RuntimeError):
@@ -101,10 +88,6 @@ def _oldest_writer() -> datetime | None:
         return found
 
 
-class CursorAhead(RuntimeError):
-    """The cursor is ahead of every transaction: the database was restored into a new cluster."""
-
-
 def rebuild() -> None:
     """Have everything counted anew by the next run, for instance after a restore.
 
@@ -113,7 +96,7 @@ def rebuild() -> None:
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM feedback_rollupcursor WHERE name = 'facts' FOR UPDATE")
-        for table in _TABLES:
+        for table in TABLES:
             cursor.execute(
                 f"UPDATE {table} SET tx = pg_current_xact_id() WHERE tx >= pg_snapshot_xmax(pg_current_snapshot())"
             )
@@ -133,7 +116,7 @@ def _one_batch(now: datetime) -> tuple[int, bool]:
             # Another run has it, or nothing was ever rolled up.
             cursor.execute(_FIRST_CURSOR, [_BEGINNING, now])
             return 0, cursor.rowcount == 0
-        span = _next_span(cursor, int(row[0]))
+        span = next_span(cursor, int(row[0]))
         times = Times(settings.BUCKET_SECONDS, closed_until=row[1])
         count = _take_in(cursor, span, times)
         closed_until = max(row[1], _closing_now(now)) if span.is_whole else row[1]
@@ -155,33 +138,6 @@ def closing_at(now: datetime) -> datetime:
     """The end of the last bucket that is closed at `now`."""
     at = int((now - timedelta(seconds=settings.LATENESS_SECONDS)).timestamp())
     return datetime.fromtimestamp(at - at % settings.BUCKET_SECONDS, tz=UTC)
-
-
-def _next_span(cursor: CursorWrapper, start: int) -> Span:
-    cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
-    xmin = int(cursor.fetchone()[0])
-    if start > xmin:
-        raise CursorAhead(
-            f"Facts are counted up to transaction {start}, but the next is {xmin}: run rebuild_rollups."
-        )
-    end = xmin
-    for table in _TABLES:
-        first = _transaction_at(cursor, table, start, xmin, 0)
-        last = _transaction_at(cursor, table, start, xmin, BATCH)
-        if first is not None and last is not None:
-            # A transaction is never cut in two, however large it is.
-            end = min(end, max(last, first + 1))
-    return Span(start, max(start, end), is_whole=end >= xmin)
-
-
-def _transaction_at(cursor: CursorWrapper, table: str, start: int, end: int, offset: int) -> int | None:
-    cursor.execute(
-        f"SELECT tx::text FROM {table} WHERE tx >= %s::text::xid8 AND tx < %s::text::xid8"
-        " ORDER BY tx OFFSET %s LIMIT 1",
-        [start, end, offset],
-    )
-    row = cursor.fetchone()
-    return row and int(row[0])
 
 
 def _take_in(cursor: CursorWrapper, span: Span, times: Times) -> int:

@@ -32,7 +32,8 @@ class ExperimentEvent(models.Model):
     before = models.JSONField()
     after = models.JSONField()
     evidence = models.JSONField(default=dict, db_default={}, help_text="What a halt was based on.")
-    tx = TransactionIdField(null=True, db_default=CurrentTransactionId(), editable=False)
+    # Empty of what was written before there was this column.
+    tx = TransactionIdField(null=True, db_default=CurrentTransactionId(), editable=False)  # type: ignore[misc]
 
     class Meta:
         ordering = ("-at", "-id")

@@ -10,7 +10,11 @@ class Migration(migrations.Migration):
 
     operations = [
         AddIndexConcurrently(
-            model_name='response',
-            index=models.Index(condition=models.Q(('unit', ''), _negated=True), fields=['unit', 'occurred_at'], name='response_unit'),
+            model_name="response",
+            index=models.Index(
+                condition=models.Q(("unit", ""), _negated=True),
+                fields=["unit", "occurred_at"],
+                name="response_unit",
+            ),
         ),
     ]

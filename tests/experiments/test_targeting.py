@@ -356,15 +356,14 @@ def conditions(draw: st.DrawFn, depth: int) -> dict[str, Any]:
 ATTRIBUTES = st.dictionaries(st.sampled_from(["a", "b", "c", "0", "length"]), LITERALS, max_size=5)
 
 
-@settings(max_examples=1_000, deadline=None)
-@given(conditions(2), st.lists(ATTRIBUTES, min_size=4, max_size=4))
+@settings(max_examples=500, deadline=None)
+@given(conditions(2), st.lists(ATTRIBUTES, min_size=6, max_size=6))
 def test_any_condition_on_any_attributes_equals_sdk(condition: Any, units: list[Any]) -> None:
     kept = copy.deepcopy((condition, units))
     test = compiled(condition, GROUPS)
     for attributes in units:
         expected = evalCondition(attributes, condition, GROUPS)
         assert test(attributes) is expected
-        assert matches(condition, attributes, GROUPS) is expected
     assert described(condition)
     assert (condition, units) == kept
 

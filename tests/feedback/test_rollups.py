@@ -12,7 +12,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from feedback import cells, ingest, rollups, stats
+from feedback import cells, ingest, rollups, spans, stats
 from feedback.models import ApiKey, Feedback, FeedbackRollup, QualityMetric, Response, Rollup
 from feedback.shapes import RESPONSE_METRICS, FeedbackShape, QualityShape, ResponseShape
 from feedback.stats import Cut, Window
@@ -65,7 +65,7 @@ def tally(window: Window = WEEK) -> dict[str, Any]:
 
 
 def test_rollup_equals_numpy_however_it_is_cut_into_batches(key_id: int, monkeypatch: Any) -> None:
-    monkeypatch.setattr(rollups, "BATCH", 7)
+    monkeypatch.setattr(spans, "BATCH", 7)
     rng = np.random.default_rng(5)
     values = rng.lognormal(0, 1, 300)
     models = rng.choice(["a", "b"], 300)
@@ -220,7 +220,7 @@ def _closed(
 
 
 def test_bucket_stays_open_while_a_batch_is_left(key_id: int, monkeypatch: Any) -> None:
-    monkeypatch.setattr(rollups, "BATCH", 2)
+    monkeypatch.setattr(spans, "BATCH", 2)
     for i in range(5):
         respond(key_id, f"r{i}", occurred_at=NOW - timedelta(minutes=1), latency_seconds=1.0)
     rollups.roll_up(NOW + timedelta(hours=1))
@@ -264,7 +264,7 @@ def test_feedback_statistics_follow_changes_withdrawals_and_coverage(key_id: int
 def test_feedback_tallies_equal_a_recount_after_any_sequence(
     key_id: int, seed: int, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(rollups, "BATCH", 3)
+    monkeypatch.setattr(spans, "BATCH", 3)
     rng = random.Random(seed)
     ids: dict[tuple[str, str], str] = {}
     for minute in range(120):
@@ -333,7 +333,7 @@ def test_restore_into_a_new_cluster_is_noticed_and_rebuilt(key_id: int) -> None:
         cursor.execute("UPDATE feedback_response SET tx = '9000000000000'")
         cursor.execute("UPDATE feedback_rollupcursor SET tx = '9000000000001'")
     respond(key_id, "r2", latency_seconds=3.0)
-    with pytest.raises(rollups.CursorAhead, match="rebuild_rollups"):
+    with pytest.raises(spans.CursorAhead, match="rebuild_rollups"):
         rollups.roll_up(NOW)
     call_command("rebuild_rollups", stdout=io.StringIO())
     assert only("latency_seconds").moments == Moments(2, 2.0, 2.0)
