@@ -7,20 +7,22 @@ from django.db import connection
 
 from experiments.analysis.sums import ANALYSED
 from triageops.stats.comoments import CoMoments
-from triageops.stats.compare import estimate
 from triageops.stats.histogram import LogBins
-from triageops.stats.quantile import CdfPoint
 
 BINS = LogBins()
 CANDIDATES = 48
 """Thresholds around the quantile at which the spread between units is computed."""
 
 
-def cdf_points(experiment_id: int, phase: int, slot: int, level: float) -> dict[int, list[CdfPoint]]:
-    """Variant id -> the distribution around the quantile: thresholds, share of answers at or below, its error."""
+Thresholds = list[tuple[float, dict[int, CoMoments]]]
+"""Ascending thresholds, each with the moments of (answers at or below, answers) per unit, by epoch."""
+
+
+def thresholds(experiment_id: int, phase: int, slot: int, level: float) -> dict[int, Thresholds]:
+    """Variant id -> the arm's distribution around the quantile."""
     counts = _counts(experiment_id, phase, slot)
-    thresholds = {arm: _around(found, level) for arm, found in counts.items()}
-    return {arm: _points(experiment_id, phase, slot, arm, bins) for arm, bins in thresholds.items() if bins}
+    bins = {arm: _around(found, level) for arm, found in counts.items()}
+    return {arm: _moments(experiment_id, phase, slot, arm, found) for arm, found in bins.items() if found}
 
 
 def _counts(experiment_id: int, phase: int, slot: int) -> dict[int, dict[int, int]]:
@@ -52,7 +54,7 @@ def _around(counts: Mapping[int, int], level: float) -> list[int]:
     return bins[first : first + CANDIDATES]
 
 
-def _points(experiment_id: int, phase: int, slot: int, arm: int, bins: Sequence[int]) -> list[CdfPoint]:
+def _moments(experiment_id: int, phase: int, slot: int, arm: int, bins: Sequence[int]) -> Thresholds:
     """One pass over the arm's units: how many of each one's answers lie at or below each threshold."""
     below = ", ".join(
         f"coalesce(sum(v.n) FILTER (WHERE v.bin <= {bin_index}), 0) AS b{i}"
@@ -61,19 +63,20 @@ def _points(experiment_id: int, phase: int, slot: int, arm: int, bins: Sequence[
     sums = ", ".join(f"avg(b{i}), regr_sxx(b{i}, b{i}), regr_sxy(b{i}, n)" for i in range(len(bins)))
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT count(*), avg(n), regr_sxx(n, n), {sums} FROM ("
-            f"SELECT sum(v.n) AS n, {below} FROM experiments_exposedunit x"
+            f"SELECT epoch, count(*), avg(n), regr_sxx(n, n), {sums} FROM ("
+            f"SELECT x.epoch, sum(v.n) AS n, {below} FROM experiments_exposedunit x"
             " JOIN experiments_exposedvalue v ON v.exposed_id = x.id AND v.slot = %s"
-            f" WHERE {ANALYSED} AND x.variant_id = %s GROUP BY x.id) AS unit",
+            f" WHERE {ANALYSED} AND x.variant_id = %s GROUP BY x.id) AS unit GROUP BY epoch",
             [slot, experiment_id, phase, arm],
         )
-        row: tuple[Any, ...] = cursor.fetchone()
-    n, mean, spread = int(row[0]), float(row[1] or 0), float(row[2] or 0)
-    points = []
-    for i, bin_index in enumerate(bins):
-        share_mean, share_spread, product = (float(value) for value in row[3 + 3 * i : 6 + 3 * i])
-        moments = CoMoments(n, (share_mean, mean), ((share_spread, product), (product, spread)))
-        found = estimate({"arm": [moments]}, "ratio", is_adjusted=False).arms["arm"]
-        if found.value is not None and found.standard_error is not None:
-            points.append(CdfPoint(BINS.upper(bin_index), found.value, found.standard_error))
-    return points
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    found: Thresholds = [(BINS.upper(bin_index), {}) for bin_index in bins]
+    for epoch, n, mean, spread, *cells in rows:
+        for i, (_, by_epoch) in enumerate(found):
+            own_mean, own_spread, product = (float(value or 0) for value in cells[3 * i : 3 * i + 3])
+            by_epoch[epoch] = CoMoments(
+                int(n),
+                (own_mean, float(mean)),
+                ((own_spread, product), (product, float(spread or 0))),
+            )
+    return found

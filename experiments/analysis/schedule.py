@@ -1,0 +1,54 @@
+"""Which experiments are due for a look: often while they are young or small, never more than a share of a core."""
+
+from datetime import datetime, timedelta
+
+import structlog
+from django.conf import settings
+from django.db import connection
+
+from experiments.analysis.look import look
+from experiments.models import UNDER_WAY, Experiment, Look
+
+log = structlog.get_logger(__name__)
+
+_SHARE = 0.05
+"""Of a core, at most, for the looks at one experiment."""
+
+
+def due(now: datetime) -> list[Experiment]:
+    """Those under way whose last look is old enough, and those that ended after it."""
+    found = []
+    experiments = Experiment.objects.filter(started_at__isnull=False).exclude(state="archived")
+    for experiment in experiments.order_by("pk"):
+        last = experiment.looks.order_by("-id").only("at", "seconds").first()
+        if last is None or (experiment.state in UNDER_WAY and now >= _next_at(last)):
+            found.append(experiment)
+        elif (
+            experiment.stopped_at is not None
+            and last.at < experiment.stopped_at + _AFTERMATH
+            and now >= _next_at(last)
+        ):
+            # Feedback and late records of the last answers still come in for a while.
+            found.append(experiment)
+    return found
+
+
+_AFTERMATH = timedelta(days=2)
+# Any number that nothing else locks.
+_LOCK = 7_246_312
+
+
+def _next_at(last: Look) -> datetime:
+    return last.at + max(timedelta(seconds=settings.LOOK_SECONDS), timedelta(seconds=last.seconds / _SHARE))
+
+
+def look_at_due(now: datetime) -> int:
+    """Look at every experiment that is due; how many looks were made. One worker does it: others have other work."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])
+        if not cursor.fetchone()[0]:
+            return 0
+        try:
+            return sum(look(experiment, now=now) is not None for experiment in due(now))
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
