@@ -7,7 +7,7 @@ is asked. Many units, or many experiments of one unit, cost as many round trips 
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -57,7 +57,7 @@ class Decision:
     """What a client does with one unit.
 
     variant: None only for a draft without a control. bucket: in [0, 1), None while nobody is assigned. assigned_at: when
-    the unit was first seen, None outside the experiment.
+    the unit was first seen, None outside the experiment, and when somebody only looks at what a new unit would get.
     """
 
     experiment: str
@@ -82,13 +82,18 @@ class _Row:
 
 @dataclass
 class _Open:
-    """Questions that the definition answers with a place in the experiment: what was stored before decides."""
+    """A question about which what was stored before decides.
+
+    stays_only: without it the unit is not in. is_moved: it is, and belongs to another arm since.
+    """
 
     index: int
     asked: Asked
     arm: int
     bucket: int
     generation: int
+    stays_only: bool = False
+    is_moved: bool = False
     row: _Row | None = None
 
     @property
@@ -143,26 +148,36 @@ def decide(asked: Sequence[Asked], *, now: datetime, is_read_only: bool = False)
             return found
         # An experiment was changed since this process last looked.
         fresh = {one.id: one for one in catalogue.refreshed().values()}
-        asked = [one._replace(definition=fresh.get(one.definition.id, one.definition)) for one in asked]
+        asked = [one._replace(definition=fresh.get(one.definition.id) or _ended(one)) for one in asked]
     raise Unavailable
+
+
+def _ended(asked: Asked) -> Definition:
+    """Of an experiment that was archived meanwhile."""
+    return replace(asked.definition, state="stopped")
 
 
 def _try(asked: Sequence[Asked], now: datetime, *, is_read_only: bool) -> list[Decision] | None:
     """None when a definition turned out to be out of date."""
     placements = [place(one.definition, one.unit, one.attributes) for one in asked]
     waiting = [
-        _Open(index, one, placement.arm, placement.bucket, one.definition.floor)
+        _Open(
+            index, one, placement.arm, placement.bucket, one.definition.floor, stays_only=placement.may_stay
+        )
         for index, (one, placement) in enumerate(zip(asked, placements, strict=True))
-        if placement.is_in and placement.arm is not None and placement.bucket is not None
+        if (placement.is_in or placement.may_stay)
+        and placement.arm is not None
+        and placement.bucket is not None
     ]
     if waiting:
         _look_up(waiting)
+        waiting = [one for one in waiting if one.row is not None or one.is_moved or not one.stays_only]
         new = [one for one in waiting if one.row is None]
         if new and not is_read_only and not _store(new, now):
             return None
     decisions = [_outside(one, placement) for one, placement in zip(asked, placements, strict=True)]
     for one in waiting:
-        decisions[one.index] = _inside(one, now)
+        decisions[one.index] = _inside(one)
     return decisions
 
 
@@ -185,7 +200,7 @@ def _outside(asked: Asked, placement: Placement) -> Decision:
     )
 
 
-def _inside(one: _Open, now: datetime) -> Decision:
+def _inside(one: _Open) -> Decision:
     definition, arm = one.asked.definition, one.asked.definition.arms[one.arm]
     return Decision(
         definition.key,
@@ -194,7 +209,7 @@ def _inside(one: _Open, now: datetime) -> Decision:
         in_experiment=True,
         reason=Reason.SPLIT,
         bucket=one.bucket / BASIS_POINTS,
-        assigned_at=now if one.row is None else one.row.assigned_at,
+        assigned_at=None if one.row is None else one.row.assigned_at,
         config_hash=arm.config_hash,
         variant_version=arm.version,
         epoch=definition.epoch if one.row is None else one.row.stored.epoch,
@@ -225,9 +240,10 @@ def _take(one: _Open, row: _Row) -> bool:
     if found is None:
         return False
     one.arm, one.bucket, one.generation = found.arm, found.bucket, found.generation
-    if found is row.stored:
+    one.is_moved = found is not row.stored
+    if not one.is_moved:
         one.row = row
-    return found is row.stored
+    return not one.is_moved
 
 
 _READ = """
@@ -256,6 +272,7 @@ INSERT INTO experiments_assignment (experiment_id, unit, variant_id, bucket, ass
 SELECT new.experiment_id, new.unit, new.variant_id, new.bucket, new.assigned_at, new.epoch, new.generation
 FROM (VALUES %s) AS new (experiment_id, unit, variant_id, bucket, assigned_at, epoch, generation)
 JOIN experiments_experiment e ON e.id = new.experiment_id AND e.state = 'running' AND e.epoch = new.epoch
+ORDER BY new.experiment_id, new.unit COLLATE "C"
 ON CONFLICT (unit, experiment_id, generation) DO NOTHING
 RETURNING experiment_id, unit
 """
@@ -267,7 +284,8 @@ def _store(new: Sequence[_Open], now: datetime) -> bool:
     wanted: dict[tuple[int, str], _Open] = {}
     for one in new:
         wanted.setdefault((one.asked.definition.id, one.asked.unit), one)
-    # In one order, so that two calls with the same units wait for each other instead of blocking each other.
+    # In one order, here and in the statement, so that two calls with the same units wait for each other instead of
+    # blocking each other.
     keys = sorted(wanted)
     rows = [_row(wanted[key], now) for key in keys]
     with connection.cursor() as cursor:

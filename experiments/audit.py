@@ -133,7 +133,7 @@ def snapshot(experiment: Experiment) -> dict[str, Any]:
 
 
 def _iso(at: datetime | None) -> str | None:
-    return at and at.isoformat()
+    return None if at is None else at.isoformat()
 
 
 _PLAIN = (

@@ -6,8 +6,13 @@ neither Redis nor a message. Every change of an experiment, and of what belongs 
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import structlog
+from django.db import models
+from django.db.models import F, Q
 
 from experiments import targeting
 from experiments.models import (
@@ -18,11 +23,15 @@ from experiments.models import (
     State,
     Variant,
 )
-from experiments.placement import Arm, Definition, Filter, Move, Reason, compiled_table
+from experiments.placement import Arm, Attributes, Definition, Filter, Move, Reason, compiled_table
+from experiments.ranges import FREE
+
+log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.4
 
 Versions = dict[int, int]
+Row = TypeVar("Row", Variant, AllocationEpoch, ForcedVariant)
 
 
 @dataclass
@@ -87,18 +96,37 @@ def _refresh() -> None:
 
 def compiled(ids: list[int]) -> list[Definition]:
     """The definitions of these experiments, five queries for all of them."""
-    variants = _grouped(Variant.objects.filter(experiment__in=ids).order_by("position"))
-    epochs = _grouped(AllocationEpoch.objects.filter(experiment__in=ids).order_by("number"))
-    forced = _grouped(ForcedVariant.objects.standing().filter(experiment__in=ids))
+    rows = Experiment.objects.filter(pk__in=ids)
+    experiments = list(rows)
+    while True:
+        variants = _grouped(Variant.objects.filter(experiment__in=ids).order_by("position"))
+        epochs = _grouped(_epochs_that_count().filter(experiment__in=ids).order_by("number"))
+        forced = _grouped(ForcedVariant.objects.standing().filter(experiment__in=ids))
+        # What belongs together was changed together; whatever changed between two of the queries is read again.
+        again = list(rows.all())
+        if _versions(again) == _versions(experiments):
+            break
+        experiments = again
     return [
         definition(one, variants.get(one.pk, []), epochs.get(one.pk, []), forced.get(one.pk, []))
-        for one in Experiment.objects.filter(pk__in=ids)
+        for one in experiments
     ]
 
 
-def _grouped(rows: object) -> dict[int, list[object]]:
-    found: dict[int, list[object]] = {}
-    for row in rows:  # type: ignore[attr-defined]
+def _versions(experiments: list[Experiment]) -> Versions:
+    return {one.pk: one.version for one in experiments}
+
+
+def _epochs_that_count() -> models.QuerySet[AllocationEpoch]:
+    """The current ones, and those that moved units or dealt them anew: a bandit has thousands of others."""
+    return AllocationEpoch.objects.filter(
+        Q(number=F("experiment__epoch")) | Q(kind__in=(EpochKind.START, EpochKind.RERANDOMISE)) | ~Q(moved=[])
+    )
+
+
+def _grouped(rows: models.QuerySet[Row]) -> dict[int, list[Row]]:
+    found: dict[int, list[Row]] = {}
+    for row in rows:
         found.setdefault(row.experiment_id, []).append(row)
     return found
 
@@ -120,13 +148,28 @@ def definition(
         state=experiment.state,
         arms=arms,
         targeting=experiment.targeting,
-        condition=targeting.compiled(experiment.targeting) if experiment.targeting else None,
+        condition=_condition(experiment),
         unit_attribute=experiment.unit_attribute,
         forced={row.unit: by_id[row.variant_id] for row in forced},
         shipped=positions.get(experiment.shipped_variant) if experiment.state == State.SHIPPED else None,
         control=control,
         **_dealt(arms, positions, epochs),
     )
+
+
+def _condition(experiment: Experiment) -> Callable[[Attributes], bool] | None:
+    if not experiment.targeting:
+        return None
+    try:
+        return targeting.compiled(experiment.targeting)
+    except targeting.InvalidCondition as error:
+        # Stored when it was still valid, or written by hand: this experiment is for nobody, the others go on.
+        log.error("targeting.invalid", experiment=experiment.key, problem=str(error))  # noqa: TRY400
+        return _nobody
+
+
+def _nobody(_: Attributes) -> bool:
+    return False
 
 
 def _arm(variant: Variant) -> Arm:
@@ -142,16 +185,16 @@ def _arm(variant: Variant) -> Arm:
 
 def _dealt(
     arms: tuple[Arm, ...], positions: Mapping[str, int], epochs: list[AllocationEpoch]
-) -> dict[str, object]:
+) -> dict[str, Any]:
     if not epochs:
         return {}
     last = epochs[-1]
     floor = max(epoch.number for epoch in epochs if epoch.kind in {EpochKind.START, EpochKind.RERANDOMISE})
+    changes = [(epoch.number, *change) for epoch in epochs if epoch.number > floor for change in epoch.moved]
     moves = [
-        Move(epoch.number, positions[source], positions[target], first, end)
-        for epoch in epochs
-        if epoch.number > floor
-        for source, target, first, end in epoch.moved
+        Move(number, positions[source], positions[target], first, end)
+        for number, source, target, first, end in changes
+        if target != FREE
     ]
     filters = [
         Filter(Reason(one["name"]), one["seed"], tuple((first, end) for first, end in one["ranges"]))
@@ -163,6 +206,7 @@ def _dealt(
         "epoch": last.number,
         "phase": last.phase,
         "floor": floor,
+        "left": tuple((first, end) for _, _, target, first, end in changes if target == FREE),
         "moves": tuple(moves),
         "filters": tuple(filters),
     }

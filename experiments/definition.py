@@ -36,18 +36,24 @@ def validate_config(config: object) -> None:
     """Refuse what clients cannot read or PostgreSQL cannot store as an object of JSON."""
     if not isinstance(config, dict):
         raise ValidationError('The config must be an object, such as {"model": "gpt-4", "temperature": 0.2}.')
+    size = size_as_json(config, "The config")
+    if size > CONFIG_MAX_BYTES:
+        raise ValidationError(f"The config has {size} bytes; the most is {CONFIG_MAX_BYTES}.")
+
+
+def size_as_json(value: object, what: str) -> int:
+    """Bytes of the value as JSON. Raises ValidationError for what PostgreSQL cannot store."""
     try:
-        text = json.dumps(config, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
         size = len(text.encode())
-    except (ValueError, UnicodeEncodeError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         raise ValidationError(
-            "The config holds NaN, an infinity, half a character or too deep a nesting."
+            f"{what} holds NaN, an infinity, half a character or too deep a nesting."
         ) from None
     # Escaped backslashes go first: the six letters of an escape are no NUL when they are text.
     if "\\u0000" in text.replace("\\\\", ""):
-        raise ValidationError("The config holds a NUL character; remove it.")
-    if size > CONFIG_MAX_BYTES:
-        raise ValidationError(f"The config has {size} bytes; the most is {CONFIG_MAX_BYTES}.")
+        raise ValidationError(f"{what} holds a NUL character; remove it.")
+    return size
 
 
 def validate_targeting(condition: object) -> None:
@@ -63,12 +69,20 @@ def validate_schema(schema: object) -> None:
         return
     if not isinstance(schema, dict):
         raise ValidationError('The schema must be an object, such as {"required": ["model"]}.')
-    if '"$ref"' in json.dumps(schema):
+    if size_as_json(schema, "The schema") > CONFIG_MAX_BYTES:
+        raise ValidationError(f"The schema has more than {CONFIG_MAX_BYTES} bytes.")
+    text = json.dumps(schema)
+    if '"$ref"' in text or '"$dynamicRef"' in text:
         raise ValidationError("The schema may not refer to others ($ref).")
+    # A part of another draft would be read by its rules.
+    if text.count('"$schema"') > ("$schema" in schema):
+        raise ValidationError("Only the schema as a whole may say what it follows ($schema).")
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise ValidationError(f"This is no JSON Schema: {error.message}.") from None
+    except RecursionError:
+        raise ValidationError("The schema is nested too deeply.") from None
 
 
 def misfits(config: Mapping[str, Any], schema: Mapping[str, Any] | None) -> list[str]:
@@ -76,10 +90,13 @@ def misfits(config: Mapping[str, Any], schema: Mapping[str, Any] | None) -> list
     if schema is None:
         return []
     found = Draft202012Validator(schema).iter_errors(config)
-    return [
-        f"{'.'.join(map(str, error.absolute_path)) or 'The config'}: {error.message}"
-        for error, _ in zip(found, range(10), strict=False)
-    ]
+    try:
+        return [
+            f"{'.'.join(map(str, error.absolute_path)) or 'The config'}: {error.message}"
+            for error, _ in zip(found, range(10), strict=False)
+        ]
+    except (ArithmeticError, RecursionError):
+        return ["The config: a number is too large, or the nesting too deep, to be checked."]
 
 
 def validate_source(source: str) -> None:

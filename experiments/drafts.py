@@ -6,10 +6,11 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
+from django.utils.dateparse import parse_datetime
 
 from experiments import audit
 from experiments.audit import METRIC_FIELDS, Actor, Change, changing, person, snapshot
-from experiments.definition import misfits
+from experiments.definition import misfits, size_as_json
 from experiments.models import Experiment, ExperimentMetric, Layer, RampStep, State, Variant
 from experiments.placement import MAX_ARMS
 from triageops.rest import Conflict, InvalidInput
@@ -35,6 +36,7 @@ class KeyTaken(Conflict):
 
 def create(key: str, definition: Mapping[str, Any], *, by: Actor, now: datetime) -> Experiment:
     """A draft. `definition` has some of FIELDS, `layer` (a key) and PARTS. Raises InvalidInput or KeyTaken."""
+    _check_document(definition)
     experiment = Experiment(key=key, owner=person(by))
     try:
         with transaction.atomic():
@@ -44,7 +46,7 @@ def create(key: str, definition: Mapping[str, Any], *, by: Actor, now: datetime)
             _set_parts(experiment, definition)
             audit.write(Change(experiment), "create", by=by, now=now, reason="", before={})
     except IntegrityError as error:
-        if "key" in str(error) and "experiments_experiment" in str(error):
+        if "experiments_experiment_key" in str(error):
             raise KeyTaken(
                 f"There is an experiment {key!r}.", field="key", fix="Choose another key."
             ) from None
@@ -56,13 +58,13 @@ def edit(
     experiment: Experiment, definition: Mapping[str, Any], *, by: Actor, now: datetime, reason: str = ""
 ) -> Experiment:
     """Change a draft, or of a started experiment what LATER_FIELDS names. Parts that are given replace the former ones."""
+    _check_document(definition)
     sources = (State.DRAFT,)
     if set(definition) <= set(LATER_FIELDS):
         sources = tuple(state for state in State if state != State.ARCHIVED)  # type: ignore[assignment]
     with changing(experiment, "edit", by=by, now=now, reason=reason, sources=sources) as change:
         _set_fields(change.experiment, definition)
         _full_clean(change.experiment)
-        change.experiment.save()
         _set_parts(change.experiment, definition)
     return change.experiment
 
@@ -102,10 +104,55 @@ def imported(document: Mapping[str, Any], *, by: Actor, now: datetime, key: str 
     return create(key or str(document.get("key", "")), definition, by=by, now=now)
 
 
+def _check_document(definition: Mapping[str, Any]) -> None:
+    """Refuse what no field of any kind can store, such as half a character."""
+    try:
+        size_as_json(
+            {name: str(one) if isinstance(one, datetime) else one for name, one in definition.items()}, "It"
+        )
+    except ValidationError as error:
+        raise InvalidInput(" ".join(error.messages), field="definition", fix="Correct this value.") from None
+
+
+_KINDS: tuple[tuple[type[models.Field[Any, Any]], tuple[type, ...], str], ...] = (
+    (models.BooleanField, (bool,), "true or false"),
+    (models.IntegerField, (int,), "a whole number"),
+    (models.FloatField, (int, float), "a number"),
+    (models.DateTimeField, (str, datetime), "a time, such as 2026-03-01T12:00:00Z"),
+    (models.JSONField, (dict,), "an object"),
+    (models.Field, (str,), "text"),
+)
+_YEARS = range(1970, 9_000)
+
+
+def _set_value(one: models.Model, name: str, value: object, path: str) -> None:
+    """Django reads 0.9 as the integer 0 and [] as an empty text; here it must be what it is."""
+    field: Any = one._meta.get_field(name)
+    types, words = next((types, words) for kind, types, words in _KINDS if isinstance(field, kind))
+    is_right = isinstance(value, types) and (bool in types or not isinstance(value, bool))
+    if not is_right and not (value is None and field.null):
+        raise InvalidInput(f"{name} is not {words}.", field=path + name, fix=f"Send {words}.")
+    if isinstance(value, int) and abs(value) > 2**53:
+        raise InvalidInput(f"{name} is too large.", field=path + name, fix="Send a smaller number.")
+    setattr(one, name, _time(value, path + name) if isinstance(field, models.DateTimeField) else value)
+
+
+def _time(value: object, path: str) -> datetime | None:
+    try:
+        found = parse_datetime(value) if isinstance(value, str) else value
+    except ValueError:
+        found = None
+    if value is None or (isinstance(found, datetime) and found.tzinfo and found.year in _YEARS):
+        return found if isinstance(found, datetime) else None
+    raise InvalidInput(
+        f"{value!r} is no time with a time zone.", field=path, fix="Send one such as 2026-03-01T12:00:00Z."
+    )
+
+
 def _set_fields(experiment: Experiment, definition: Mapping[str, Any]) -> None:
     for name, value in definition.items():
         if name in FIELDS:
-            setattr(experiment, name, value)
+            _set_value(experiment, name, value, "")
         elif name == "layer":
             experiment.layer = _layer(value)
         elif name not in PARTS:
@@ -116,10 +163,10 @@ def _set_fields(experiment: Experiment, definition: Mapping[str, Any]) -> None:
             )
 
 
-def _layer(key: str | None) -> Layer | None:
-    if not key:
+def _layer(key: object) -> Layer | None:
+    if key is None or key == "":
         return None
-    found = Layer.objects.filter(key=key).first()
+    found = Layer.objects.filter(key=key).first() if isinstance(key, str) else None
     if found is None:
         raise InvalidInput(f"There is no layer {key!r}.", field="layer", fix="Make it in the admin first.")
     return found
@@ -150,6 +197,10 @@ def _replace_variants(experiment: Experiment, rows: Sequence[dict[str, Any]]) ->
     """Variants that stay keep their row, since forced units and others refer to it."""
     kept = {variant.key: variant for variant in experiment.variants.all()}
     wanted = {str(row.get("key")) for row in rows}
+    if len(wanted) < len(rows):
+        raise InvalidInput(
+            "Two variants have the same key.", field="variants", fix="Give each a key of its own."
+        )
     experiment.variants.exclude(key__in=wanted).delete()
     # Out of the way, so that positions and the control may be exchanged.
     experiment.variants.update(position=models.F("position") + MAX_ARMS, is_control=False)
@@ -191,7 +242,7 @@ def _set(one: models.Model, row: Mapping[str, Any], fields: Sequence[str], path:
                 field=f"{path}.{name}",
                 fix=f"Use some of: {', '.join(fields)}.",
             )
-        setattr(one, name, value)
+        _set_value(one, name, value, f"{path}.")
 
 
 def _save(one: models.Model, path: str) -> None:

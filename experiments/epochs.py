@@ -6,25 +6,39 @@ another salt, and the analysis starts anew). A new config of a variant is anothe
 with the units that were not exposed before.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import ValidationError
+from django.db import connection
+
 from experiments.assignment import BASIS_POINTS
 from experiments.audit import Actor, changing, person
+from experiments.catalogue import compiled
 from experiments.definition import config_hash, in_percent, misfits, validate_config
 from experiments.models import (
     UNDER_WAY,
     AllocationEpoch,
-    Assignment,
     EpochKind,
     Experiment,
+    RampStep,
     Variant,
     VariantVersion,
     new_salt,
 )
-from experiments.ranges import Segment, first_segments, moves, retargeted, sizes
+from experiments.placement import Stored, standing
+from experiments.ranges import (
+    Segment,
+    departures,
+    first_segments,
+    moves,
+    recovered,
+    retargeted,
+    reweighted,
+)
 from triageops.rest import Conflict, InvalidInput
 from triageops.wording import count
 
@@ -106,28 +120,83 @@ def check_weights(variants: Sequence[Variant], weights_bp: Mapping[str, int]) ->
         raise InvalidInput(
             f"Weights are needed for {', '.join(sorted(keys))}.", field="weights", fix="Name each once."
         )
-    if min(weights_bp.values()) < 0 or sum(weights_bp.values()) != BASIS_POINTS:
+    weights = list(weights_bp.values())
+    if any(type(weight) is not int or weight < 0 for weight in weights) or sum(weights) != BASIS_POINTS:
         raise InvalidInput(
-            f"The weights sum to {sum(weights_bp.values())} basis points.",
+            f"The weights {', '.join(map(str, weights))} are not basis points that sum to 10 000.",
             field="weights",
             fix="Make them whole numbers from 0 that sum to 10 000.",
         )
 
 
+def check_coverage(coverage_bp: int) -> None:
+    if type(coverage_bp) is not int or not 0 < coverage_bp <= BASIS_POINTS:
+        raise InvalidInput(
+            f"A coverage of {coverage_bp} basis points is none.",
+            field="coverage_bp",
+            fix="Send 1 to 10 000.",
+        )
+
+
+def check_kind(kind: str) -> EpochKind:
+    if kind not in WEIGHT_KINDS:
+        raise InvalidInput(
+            f"{kind!r} is no way to change weights.",
+            field="kind",
+            fix=f"Use one of {', '.join(WEIGHT_KINDS)}.",
+        )
+    return EpochKind(kind)
+
+
 def preview(experiment: Experiment, kind: EpochKind, weights_bp: Mapping[str, int]) -> Preview:
     """What `change_weights` would do to the units that are stored. Raises InvalidInput."""
-    variants = list(experiment.variants.counted())
+    variants = list(experiment.variants.order_by("position"))
     check_weights(variants, weights_bp)
-    former = current(experiment)
-    stored = sum(variant.assigned_count for variant in variants)
-    if kind == EpochKind.STICKY:
-        moved = 0
-    elif kind == EpochKind.MINIMAL_MOVE:
-        after = _retargeted(former, weights_bp)
-        moved = _count_moved(experiment, moves(_segments(former), after))
-    else:
-        moved = round(sum(one.assigned_count * (1 - weights_bp[one.key] / BASIS_POINTS) for one in variants))
+    former, groups = current(experiment), _stored(experiment)
+    counts = Counter[str]()
+    for (key, _), n in groups.items():
+        counts[key] += n
+    stored, moved = counts.total(), 0
+    if kind == EpochKind.MINIMAL_MOVE:
+        moved = _count_moved(groups, moves(_segments(former), _reweighted(former, variants, weights_bp)))
+    elif kind == EpochKind.RERANDOMISE:
+        moved = round(sum(n * (1 - weights_bp[key] / BASIS_POINTS) for key, n in counts.items()))
     return Preview(kind, stored, moved, kind == EpochKind.RERANDOMISE, _effects(kind, stored, moved))
+
+
+_STORED = """
+SELECT a.variant_id, round(a.bucket * 10000)::int, a.epoch, a.generation, count(*)
+FROM experiments_assignment a
+WHERE a.variant_id = ANY(%(variants)s) AND a.generation >= %(floor)s AND NOT EXISTS (
+    SELECT FROM experiments_assignment later
+    WHERE later.variant_id = ANY(%(variants)s) AND later.generation > %(floor)s
+    AND later.unit = a.unit AND later.generation > a.generation
+)
+GROUP BY 1, 2, 3, 4
+"""
+
+
+def _stored(experiment: Experiment) -> Counter[tuple[str, int]]:
+    """Units that have an arm now, by its key and the bucket, including those whose move is still to be stored."""
+    found: Counter[tuple[str, int]] = Counter()
+    for one in compiled([experiment.pk]):
+        with connection.cursor() as cursor:
+            cursor.execute(_STORED, {"variants": [arm.id for arm in one.arms], "floor": one.floor})
+            rows = cursor.fetchall()
+        positions = {arm.id: position for position, arm in enumerate(one.arms)}
+        for variant_id, bucket, epoch, generation, n in rows:
+            now = standing(one, Stored(positions[variant_id], bucket, epoch, generation))
+            if now is not None:
+                found[one.arms[now.arm].key, bucket] += n
+    return found
+
+
+def _count_moved(groups: Mapping[tuple[str, int], int], taken: Sequence[tuple[str, str, int, int]]) -> int:
+    return sum(
+        n
+        for (key, bucket), n in groups.items()
+        if any(source == key and first_ <= bucket < end for source, _, first_, end in taken)
+    )
 
 
 def _effects(kind: EpochKind, stored: int, moved: int) -> tuple[str, ...]:
@@ -154,20 +223,13 @@ def _segments(epoch: AllocationEpoch) -> list[Segment]:
     return [(str(key), int(first_), int(end)) for key, first_, end in epoch.ranges]
 
 
-def _retargeted(epoch: AllocationEpoch, weights_bp: Mapping[str, int]) -> list[Segment]:
-    return retargeted(_segments(epoch), sizes(weights_bp, epoch.coverage_bp))
-
-
-def _count_moved(experiment: Experiment, taken: Sequence[tuple[str, str, int, int]]) -> int:
-    return sum(
-        Assignment.objects.filter(
-            experiment=experiment,
-            variant__key=source,
-            bucket__gte=first_ / BASIS_POINTS,
-            bucket__lt=end / BASIS_POINTS,
-        ).count()
-        for source, _, first_, end in taken
-    )
+def _reweighted(
+    epoch: AllocationEpoch, variants: Sequence[Variant], weights_bp: Mapping[str, int]
+) -> list[Segment]:
+    # By position: JSON has another order, and the order decides who gets the rest.
+    weights = {variant.key: weights_bp[variant.key] for variant in variants}
+    segments = _segments(epoch)
+    return retargeted(segments, reweighted(segments, epoch.weights, weights))
 
 
 def change_weights(
@@ -183,12 +245,14 @@ def change_weights(
     """A new epoch with these weights. Raises NeedsReview, InvalidInput, InvalidTransition or Changed."""
     with changing(experiment, "change_weights", by=by, now=now, reason=reason, sources=UNDER_WAY) as change:
         one = change.experiment
-        if kind != EpochKind.BANDIT:
+        # The bandit itself, which nobody has to approve, is nobody.
+        if by is not None or kind != EpochKind.BANDIT:
+            check_kind(kind)
             _refuse_without_review(one, is_approved=is_approved)
         variants = list(one.variants.order_by("position"))
         check_weights(variants, weights_bp)
         former = current(one)
-        changes: dict[str, Any] = {"ranges": _retargeted(former, weights_bp), "moved": []}
+        changes: dict[str, Any] = {"ranges": _reweighted(former, variants, weights_bp), "moved": []}
         if kind == EpochKind.MINIMAL_MOVE:
             changes["moved"] = moves(_segments(former), changes["ranges"])
         if kind == EpochKind.RERANDOMISE:
@@ -215,25 +279,33 @@ def cover(
     now: datetime,
     reason: str = "",
     is_approved: bool = False,
+    step: RampStep | None = None,
 ) -> Experiment:
-    """A new epoch with this coverage: a larger one moves nobody, and with a smaller one who is in stays in."""
+    """A new epoch with this coverage: a larger one moves nobody, and with a smaller one who is in stays in.
+
+    step: the step of the ramp that this is.
+    """
     with changing(experiment, "change_coverage", by=by, now=now, reason=reason, sources=UNDER_WAY) as change:
         one = change.experiment
         if by is not None:
             _refuse_without_review(one, is_approved=is_approved)
-        if not 0 < coverage_bp <= BASIS_POINTS:
-            raise InvalidInput(
-                f"A coverage of {coverage_bp} basis points is none.",
-                field="coverage_bp",
-                fix="Send 1 to 10 000.",
-            )
+        check_coverage(coverage_bp)
         former = current(one)
-        ranges = retargeted(_segments(former), sizes(former.weights, coverage_bp))
+        segments, keys = (
+            _segments(former),
+            list(one.variants.order_by("position").values_list("key", flat=True)),
+        )
+        weights = [former.weights[key] for key in keys]
+        is_growing = coverage_bp >= former.coverage_bp
+        ranges = recovered(segments, keys, weights, coverage_bp / BASIS_POINTS, is_growing=is_growing)
         _next(
-            one, former, kind=EpochKind.COVERAGE, coverage_bp=coverage_bp, ranges=ranges, moved=[], started_at=now,
-            reason=reason, by=person(by),
+            one, former, kind=EpochKind.COVERAGE, coverage_bp=coverage_bp, ranges=ranges,
+            moved=departures(segments, ranges), started_at=now, reason=reason, by=person(by),
         )  # fmt: skip
         one.coverage_bp = coverage_bp
+        if step is not None:
+            step.reached_at = now
+            step.save(update_fields=["reached_at"])
     return change.experiment
 
 
@@ -272,16 +344,21 @@ def revise(
     return change.experiment
 
 
-def _edited(
+def check_configs(
     experiment: Experiment, variants: Mapping[str, Variant], configs: Mapping[str, Any]
-) -> list[Variant]:
-    edited = []
+) -> None:
+    """Raises InvalidInput for configs that these variants cannot have."""
     for key, config in configs.items():
         if key not in variants:
             raise InvalidInput(
                 f"There is no variant {key!r}.", field=f"configs.{key}", fix="Name a variant of it."
             )
-        validate_config(config)
+        try:
+            validate_config(config)
+        except ValidationError as error:
+            raise InvalidInput(
+                " ".join(error.messages), field=f"configs.{key}", fix="Correct this config."
+            ) from None
         said = misfits(config, experiment.config_schema)
         if said:
             raise InvalidInput(
@@ -289,11 +366,19 @@ def _edited(
                 field=f"configs.{key}",
                 fix="Send a config that fits.",
             )
-        if variants[key].config != config:
-            variants[key].config = config
-            edited.append(variants[key])
+
+
+def _edited(
+    experiment: Experiment, variants: Mapping[str, Variant], configs: Mapping[str, Any]
+) -> list[Variant]:
+    check_configs(experiment, variants, configs)
+    edited = [
+        variants[key] for key, config in configs.items() if variants[key].config_hash != config_hash(config)
+    ]
     if not edited:
         raise InvalidInput("No config differs from what it is.", field="configs", fix="Change at least one.")
+    for variant in edited:
+        variant.config = configs[variant.key]
     return edited
 
 

@@ -26,6 +26,7 @@ from experiments.models import (
     Variant,
     VariantVersion,
 )
+from experiments.placement import MAX_ARMS
 from triageops.rest import Conflict, InvalidInput
 
 __all__ = ["Changed", "InvalidTransition", "NotReady", "Transition", "allowed", "missing_for_start"]
@@ -88,6 +89,8 @@ def missing_for_start(experiment: Experiment, variants: Sequence[Variant]) -> li
     missing = []
     if len(variants) < 2:
         missing.append(f"It has {len(variants)} of at least two variants; add {2 - len(variants)}.")
+    if len(variants) > MAX_ARMS:
+        missing.append(f"It has {len(variants)} variants; the most is {MAX_ARMS}.")
     control_count = sum(variant.is_control for variant in variants)
     if control_count != 1:
         missing.append(f"It has {control_count} controls; mark exactly one variant as the control.")
@@ -113,7 +116,7 @@ def missing_for_start(experiment: Experiment, variants: Sequence[Variant]) -> li
 
 def recommended_for_start(experiment: Experiment) -> list[str]:
     """What an experimenter would want before the start and may do without, as sentences."""
-    roles = set(experiment.metrics.values_list("role", flat=True))
+    roles = {metric.role for metric in experiment.metrics.all()}
     said = []
     if Role.PRIMARY not in roles:
         said.append("There is no primary metric: nothing will be decided.")
@@ -129,7 +132,7 @@ def recommended_for_start(experiment: Experiment) -> list[str]:
 
 
 def _missing_in_ramp(experiment: Experiment) -> list[str]:
-    coverages = [experiment.coverage_bp, *experiment.ramp.values_list("coverage_bp", flat=True)]
+    coverages = [experiment.coverage_bp, *(step.coverage_bp for step in experiment.ramp.all())]
     if all(former < later for former, later in pairwise(coverages)):
         return []
     return [
@@ -163,7 +166,7 @@ def request_review(experiment: Experiment, *, by: User, now: datetime, reason: s
 def approve(experiment: Experiment, *, by: User, now: datetime, reason: str = "") -> Experiment:
     """Let it start. Raises NeedsPerson when the requester approves of themselves."""
     with changing(experiment, "approve", by=by, now=now, reason=reason, sources=APPROVE.sources) as change:
-        if change.experiment.review_requested_by_id == by.pk:
+        if person(by) is None or change.experiment.review_requested_by_id == by.pk:
             raise NeedsPerson(
                 "Who asks for a review cannot approve.", fix="Let somebody else look at the experiment."
             )
@@ -194,6 +197,10 @@ def schedule(
                 "There is no time to start at, or it has passed.",
                 field="starts_at",
                 fix="Give a time to come, or start it now.",
+            )
+        if one.stops_at is not None and one.stops_at <= one.starts_at:
+            raise InvalidInput(
+                "It would stop before it starts.", field="stops_at", fix="Give a later time to stop."
             )
         _refuse_incomplete(one)
         _refuse_unapproved(one)

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.utils.html import format_html
+
 from experiments import lifecycle
 from experiments.assignment import BASIS_POINTS
 from experiments.definition import in_percent
 from experiments.models import Experiment, State, UnitKind, Variant
 from triageops import charts
-from triageops.wording import count, plural, seconds
+from triageops.admin import Tone
+from triageops.wording import count, due, plural, seconds
 
 _PLURALS = {
     UnitKind.USER: "users",
@@ -21,8 +24,12 @@ _PLURALS = {
 
 def units(experiment: Experiment, n: int) -> str:
     """1 user, 1 240 users; what is no known kind is a unit."""
-    many = _PLURALS.get(UnitKind(experiment.unit_kind), "units")
+    many = units_word(experiment)
     return plural(n, many.removesuffix("s"), many)
+
+
+def units_word(experiment: Experiment) -> str:
+    return _PLURALS.get(UnitKind(experiment.unit_kind), "units")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +45,32 @@ class Arm:
 
 
 def arms(variants: Sequence[Variant]) -> list[Arm]:
-    colours = charts.hues([variant.key for variant in variants], control_key(variants))
+    return arms_of({variant.key: variant.weight_bp for variant in variants}, control_key(variants))
+
+
+def arms_of(weights_bp: Mapping[str, int], control: str) -> list[Arm]:
+    """The pieces of a bar, in order."""
+    colours = charts.hues(weights_bp, control)
     found, x = [], 0.0
-    for variant in variants:
-        width = variant.weight_bp / 100
-        found.append(
-            Arm(variant.key, variant.weight_in_percent, colours[variant.key], x, width, variant.is_control)
-        )
+    for key, weight_bp in weights_bp.items():
+        width = weight_bp / 100
+        found.append(Arm(key, in_percent(weight_bp), colours[key], x, width, key == control))
         x += width
     return found
+
+
+STATE_TONES = {
+    State.HALTED: Tone.HARM,
+    State.PAUSED: Tone.LOOK,
+    State.REVIEW: Tone.LOOK,
+    State.SCHEDULED: Tone.LOOK,
+    State.SHIPPED: Tone.GOOD,
+}
+
+
+def tone(state: str) -> Tone:
+    """What the state means for who looks: harm, look, good, or nothing special."""
+    return STATE_TONES.get(State(state), Tone.NEUTRAL)
 
 
 def sentence_of_all(counts: Mapping[str, int]) -> str:
@@ -54,7 +78,11 @@ def sentence_of_all(counts: Mapping[str, int]) -> str:
     if not counts:
         return ""
     running = counts.get(State.RUNNING, 0)
-    rest = [f"{count(n)} {state}" for state, n in sorted(counts.items()) if state != State.RUNNING]
+    rest = [
+        f"{count(counts[state])} {state.label}"
+        for state in State
+        if state != State.RUNNING and counts.get(state)
+    ]
     said = (
         f"{plural(running, 'experiment is', 'experiments are')} running"
         if running
@@ -64,25 +92,58 @@ def sentence_of_all(counts: Mapping[str, int]) -> str:
 
 
 def sentence(experiment: Experiment, variants: Sequence[Variant], now: datetime) -> str:
-    """The state of the experiment; `variants` are counted (VariantQuerySet.counted)."""
-    assigned_count = sum(variant.assigned_count for variant in variants)
-    if experiment.state == State.DRAFT:
-        missing = lifecycle.missing_for_start(experiment, variants)
-        if missing:
-            return f"A draft; nobody is assigned. {plural(len(missing), 'thing is', 'things are')} missing to start it."
-        return "A draft that is ready to start; nobody is assigned yet."
-    if experiment.state == State.RUNNING and experiment.started_at:
-        lasted = seconds((now - experiment.started_at).total_seconds())
-        return (
-            f"Running for {lasted}: {units(experiment, assigned_count)} assigned to {len(variants)} variants."
-        )
-    if experiment.started_at and experiment.stopped_at:
-        lasted = seconds((experiment.stopped_at - experiment.started_at).total_seconds())
-        return (
-            f"Stopped after {lasted} with {units(experiment, assigned_count)} assigned. "
-            f"Everyone gets the control {control_key(variants)}."
-        )
-    return f"The experiment is {experiment.state}."
+    """The state of the experiment and what to do next; `variants` are counted (VariantQuerySet.counted)."""
+    n = units(experiment, sum(variant.assigned_count for variant in variants))
+    control = control_key(variants)
+    match State(experiment.state):
+        case State.DRAFT:
+            return _of_draft(experiment, variants)
+        case State.REVIEW:
+            return _of_review(experiment)
+        case State.SCHEDULED:
+            when = "" if experiment.starts_at is None else due(experiment.starts_at)
+            return format_html("Starts by itself {}; until then nobody is assigned.", when)
+        case State.RUNNING:
+            return (
+                f"Running for {_since(experiment.started_at, now)}: {n} assigned to {len(variants)} variants."
+            )
+        case State.PAUSED:
+            return f"Paused: everyone gets the config of the control {control}, and {n} keep their place. Resume or stop it."
+        case State.HALTED:
+            return (
+                f"Halted: everyone gets the config of the control {control}. Find out what happened; then resume it with "
+                "a reason, or stop it."
+            )
+        case State.STOPPED:
+            lasted = _since(experiment.started_at, experiment.stopped_at)
+            return f"Stopped after {lasted} with {n} assigned. Everyone gets the control {control}. Ship a variant, or archive it."
+        case State.SHIPPED:
+            return (
+                f"Shipped: everyone gets the config of {experiment.shipped_variant}. Once that is built into the product, "
+                "archive this."
+            )
+        case State.ARCHIVED:
+            return "Archived: clients that still ask are told that there is no such experiment."
+
+
+def _of_draft(experiment: Experiment, variants: Sequence[Variant]) -> str:
+    missing = lifecycle.missing_for_start(experiment, variants)
+    if missing:
+        return f"A draft; nobody is assigned. {plural(len(missing), 'thing is', 'things are')} missing to start it."
+    if experiment.requires_review:
+        return "A complete draft; nobody is assigned. Request a review, so that somebody else can approve the start."
+    return "A draft that is ready to start; nobody is assigned yet."
+
+
+def _of_review(experiment: Experiment) -> str:
+    if experiment.approved_version is not None:
+        return "Approved; nobody is assigned yet. Start it, or schedule it."
+    asked = experiment.review_requested_by
+    return f"In review: somebody other than {asked or 'the requester'} has to approve it. Nobody is assigned."
+
+
+def _since(start: datetime | None, end: datetime | None) -> str:
+    return seconds((end - start).total_seconds()) if start and end else "a while"
 
 
 def control_key(variants: Sequence[Variant]) -> str:
@@ -92,54 +153,3 @@ def control_key(variants: Sequence[Variant]) -> str:
 def split(variants: Sequence[Variant]) -> str:
     """gpt-4 50 %, claude-2 30 %."""
     return ", ".join(f"{variant.key} {variant.weight_in_percent}" for variant in variants)
-
-
-def effects_of_start(experiment: Experiment, variants: Sequence[Variant]) -> list[str]:
-    units_word = _PLURALS.get(UnitKind(experiment.unit_kind), "units")
-    who = f"all {units_word}"
-    if experiment.coverage_bp < BASIS_POINTS:
-        who = f"{in_percent(experiment.coverage_bp)} of all {units_word}"
-    effects = [f"It assigns {who} by weight: {split(variants)}. Each keeps its variant for good."]
-    if experiment.coverage_bp < BASIS_POINTS:
-        rest = in_percent(BASIS_POINTS - experiment.coverage_bp)
-        effects.append(
-            f"The other {rest} get the config of the control {control_key(variants)} and are not counted."
-        )
-    effects.append("Key, unit, coverage, variants, weights and configs cannot be edited after the start.")
-    effects.append(f"Clients ask for a variant with POST /api/v1/experiments/{experiment.key}/assign.")
-    return effects
-
-
-def effects_of_stop(experiment: Experiment, variants: Sequence[Variant]) -> list[str]:
-    moved = sum(variant.assigned_count for variant in variants if not variant.is_control)
-    total = sum(variant.assigned_count for variant in variants)
-    return [
-        f"Everyone gets the config of the control {control_key(variants)} from the next call on. "
-        f"That changes it for {count(moved)} of {units(experiment, total)} assigned so far.",
-        "Nobody is assigned any more. What was assigned and measured stays.",
-        "A stopped experiment cannot be started again.",
-    ]
-
-
-def split_chart(experiment: Experiment, variants: Sequence[Variant], href: str) -> charts.Chart:
-    """Units assigned to each variant beside the number that the weights promise."""
-    total = sum(variant.assigned_count for variant in variants)
-    planned = [total * variant.weight_bp / BASIS_POINTS for variant in variants]
-    seen = [variant.assigned_count for variant in variants]
-    parts = [
-        f"{key.key}: {count(n)} of {count(plan)} planned"
-        for key, n, plan in zip(variants, seen, planned, strict=True)
-    ]
-    return charts.bars(
-        key="split",
-        title=f"{units(experiment, total)} assigned, beside what the weights promise",
-        labels=[variant.key for variant in variants],
-        groups={"planned": planned, "assigned": list(map(float, seen))} if total else {},
-        unit="units",
-        control="planned",
-        empty=f"Nobody is assigned yet. The first call of POST /api/v1/experiments/{experiment.key}/assign shows up here.",
-        description="; ".join(parts) + ".",
-        size="small",
-        href=href,
-        href_text="Show the assignments",
-    )

@@ -98,8 +98,9 @@ class Move:
 class Definition:
     """An experiment as it is served now.
 
-    table: the arm's position for each bucket, NOBODY for none; empty before the start. floor: the epoch that dealt all units
-    last; what was stored under an older generation counts no more. moves: of later epochs, oldest first.
+    table: the arm's position for each bucket, NOBODY for none; empty before the start. left: ranges of buckets that a smaller
+    coverage left without an arm, where units that have one keep it. floor: the epoch that dealt all units last; what was
+    stored under an older generation counts no more. moves: of later epochs, oldest first.
     """
 
     id: int
@@ -109,6 +110,7 @@ class Definition:
     arms: tuple[Arm, ...]
     seed: str = ""
     table: bytes = b""
+    left: tuple[tuple[int, int], ...] = ()
     epoch: int = 0
     phase: int = 0
     floor: int = 1
@@ -134,13 +136,15 @@ class Definition:
 class Placement:
     """Where a definition puts a unit. arm: position, None where there is not even a control.
 
-    bucket: 0 to 9 999, None while nobody is assigned. is_in: it takes part, and what was stored before decides.
+    bucket: 0 to 9 999, None while nobody is assigned. is_in: it takes part, and what was stored before decides. may_stay: it
+    takes part only when something was stored before.
     """
 
     reason: Reason
     arm: int | None
     bucket: int | None = None
     is_in: bool = False
+    may_stay: bool = False
 
 
 _FORCED_STATES = frozenset({"draft", "review", "scheduled", "running", "paused"})
@@ -164,7 +168,8 @@ def place(definition: Definition, unit: str, attributes: Attributes) -> Placemen
     bucket = bucket_number(definition.seed_hash, unit)
     arm = definition.table[bucket]
     if arm == NOBODY:
-        return Placement(Reason.COVERAGE, definition.control, bucket)
+        may_stay = any(first <= bucket < end for first, end in definition.left)
+        return Placement(Reason.COVERAGE, definition.control, bucket, may_stay=may_stay)
     return Placement(Reason.SPLIT, arm, bucket, is_in=True)
 
 

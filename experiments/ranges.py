@@ -1,9 +1,9 @@
 """Which buckets belong to which arm, in whole numbers, and how few of them a change moves. Pure.
 
 The first ranges are GrowthBook's, so that its SDKs agree. Every later change starts from what stands: an arm that shrinks
-releases the end of what it has, an arm that grows takes free buckets, those next to its own first. So a growing coverage
-moves nobody, and new weights move exactly half of the sum of the differences, none of them between two arms that keep
-their shares.
+releases the end of what it has, an arm that grows takes what others released, then what nobody had, of both those next to
+its own first. So a growing coverage moves nobody, and new weights move exactly half of the sum of the differences, none of
+them between two arms that keep their shares.
 """
 
 from __future__ import annotations
@@ -38,15 +38,72 @@ def _first_at_or_after(edge: float) -> int:
     return bucket
 
 
-def sizes(weights_bp: Mapping[str, int], coverage_bp: int) -> dict[str, int]:
-    """Buckets of each arm: its share of the coverage, rounded so that the sum is the coverage (largest remainder)."""
-    exact = {key: weight * coverage_bp for key, weight in weights_bp.items()}
-    found = {key: number // BASIS_POINTS for key, number in exact.items()}
-    rest = coverage_bp - sum(found.values())
-    by_remainder = sorted(exact, key=lambda key: -(exact[key] % BASIS_POINTS))
+def sizes(keys: Sequence[str], weights_bp: Sequence[int], coverage: float) -> dict[str, int]:
+    """Buckets of each arm as GrowthBook gives them; a larger coverage never gives an arm fewer."""
+    found = dict.fromkeys(keys, 0)
+    for key, first, end in first_segments(keys, weights_bp, coverage):
+        found[key] = end - first
+    return found
+
+
+def counted(segments: Sequence[Segment]) -> dict[str, int]:
+    """Buckets of each arm that has any."""
+    found: dict[str, int] = {}
+    for key, first, end in segments:
+        found[key] = found.get(key, 0) + end - first
+    return found
+
+
+def reweighted(
+    segments: Sequence[Segment], former_bp: Mapping[str, int], weights_bp: Mapping[str, int]
+) -> dict[str, int]:
+    """Buckets of each arm under new weights; in all as many as before.
+
+    An arm that keeps its weight keeps its number of buckets; the others share theirs by weight, rounded by the largest
+    remainder.
+    """
+    has = counted(segments)
+    found = {key: has.get(key, 0) for key in weights_bp}
+    changed = {key: weight for key, weight in weights_bp.items() if weight != former_bp.get(key, 0)}
+    shared, whole = sum(found[key] for key in changed), sum(changed.values())
+    if whole == 0:
+        return found
+    for key, weight in changed.items():
+        found[key] = shared * weight // whole
+    rest = shared - sum(found[key] for key in changed)
+    by_remainder = sorted(changed, key=lambda key: -(shared * changed[key] % whole))
     for key in by_remainder[:rest]:
         found[key] += 1
     return found
+
+
+def recovered(
+    segments: Sequence[Segment],
+    keys: Sequence[str],
+    weights_bp: Sequence[int],
+    coverage: float,
+    *,
+    is_growing: bool,
+) -> list[Segment]:
+    """The segments under a new coverage: one that is not smaller takes no bucket from any arm, a smaller one gives none.
+
+    They are GrowthBook's whenever these keep that promise, as they do as long as only the coverage has changed.
+    """
+    theirs = first_segments(keys, weights_bp, coverage)
+    changes = _changes(segments, theirs)
+    if all(change[0 if is_growing else 1] == FREE for change in changes):
+        return theirs
+    has, wanted = counted(segments), sizes(keys, weights_bp, coverage)
+    if not is_growing:
+        return retargeted(segments, {key: min(wanted[key], has.get(key, 0)) for key in keys})
+    found = {key: max(wanted[key], has.get(key, 0)) for key in keys}
+    # Changes of weights were rounded: what some arms have above their share, the others wait for.
+    excess = sum(found.values()) - max(sum(wanted.values()), sum(has.values()))
+    for key in sorted(keys, key=lambda key: has.get(key, 0) - found[key]):
+        given_up = min(excess, found[key] - has.get(key, 0))
+        found[key] -= given_up
+        excess -= given_up
+    return retargeted(segments, found)
 
 
 def table(segments: Sequence[Segment]) -> list[str]:
@@ -70,40 +127,54 @@ def segments_of(arms: Sequence[str]) -> list[Segment]:
 def retargeted(segments: Sequence[Segment], wanted: Mapping[str, int]) -> list[Segment]:
     """The segments changed as little as possible so that each arm has the wanted number of buckets.
 
-    ValueError when more is wanted than there is.
+    What one arm releases goes to those that grow before any bucket that nobody had. ValueError when more is wanted than
+    there is.
     """
     if sum(wanted.values()) > BASIS_POINTS or min(wanted.values(), default=0) < 0:
         raise ValueError(f"{dict(wanted)} are not numbers of buckets")
     arms = table(segments)
-    for key in {segment[0] for segment in segments}:
-        own = [bucket for bucket, arm in enumerate(arms) if arm == key]
-        for bucket in own[wanted.get(key, 0) :]:
-            arms[bucket] = FREE
-    for key, size in wanted.items():
-        _grow(arms, key, size - arms.count(key))
+    own: dict[str, list[int]] = {}
+    for bucket, arm in enumerate(arms):
+        own.setdefault(arm, []).append(bucket)
+    free = own.pop(FREE, [])
+    released = sorted(bucket for key, buckets in own.items() for bucket in buckets[wanted.get(key, 0) :])
+    for bucket in released:
+        arms[bucket] = FREE
+    missing = {key: size - len(own.get(key, ())) for key, size in wanted.items()}
+    for candidates in (released, free):
+        for key, size in missing.items():
+            missing[key] = size - _grow(arms, key, size, candidates)
     return segments_of(arms)
 
 
-def _grow(arms: list[str], key: str, missing: int) -> None:
-    """Give the arm free buckets: those that follow its own, then the first ones."""
-    if missing <= 0:
-        return
-    for bucket in range(1, BASIS_POINTS):
-        if missing and arms[bucket] == FREE and arms[bucket - 1] == key:
-            arms[bucket] = key
-            missing -= 1
-    for bucket in range(BASIS_POINTS):
-        if missing and arms[bucket] == FREE:
-            arms[bucket] = key
-            missing -= 1
+def _grow(arms: list[str], key: str, missing: int, candidates: Sequence[int]) -> int:
+    """Give the arm some of these buckets: those that follow its own, then the first ones. How many it got."""
+    before = missing
+    for is_next_only in (True, False):
+        for bucket in candidates:
+            if missing <= 0:
+                break
+            if arms[bucket] == FREE and (not is_next_only or (bucket > 0 and arms[bucket - 1] == key)):
+                arms[bucket] = key
+                missing -= 1
+    return max(before, 0) - max(missing, 0)
 
 
 def moves(before: Sequence[Segment], after: Sequence[Segment]) -> list[tuple[str, str, int, int]]:
     """(from, to, first, end) of the buckets that go from one arm to another."""
+    return [change for change in _changes(before, after) if FREE not in change[:2]]
+
+
+def departures(before: Sequence[Segment], after: Sequence[Segment]) -> list[tuple[str, str, int, int]]:
+    """(from, FREE, first, end) of the buckets that no arm has any more."""
+    return [change for change in _changes(before, after) if change[1] == FREE]
+
+
+def _changes(before: Sequence[Segment], after: Sequence[Segment]) -> list[tuple[str, str, int, int]]:
     found, at = [], 0
     for pair, group in groupby(zip(table(before), table(after), strict=True)):
         length = sum(1 for _ in group)
-        if FREE not in pair and pair[0] != pair[1]:
+        if pair[0] != pair[1]:
             found.append((*pair, at, at + length))
         at += length
     return found

@@ -1,9 +1,26 @@
 from django.urls import path
 
-from experiments import views
+from experiments.views import assignments, changes, definitions, history, outcomes
 
 urlpatterns = [
-    path("experiments", views.ExperimentsView.as_view()),
-    path("experiments/<str:key>", views.ExperimentView.as_view()),
-    path("experiments/<str:key>/assign", views.AssignView.as_view()),
+    path("experiments", definitions.ExperimentsView.as_view()),
+    path("experiments/assign", assignments.AssignAllView.as_view()),
+    path("experiments/import", definitions.ImportView.as_view()),
+    path("experiments/<str:key>", definitions.ExperimentView.as_view()),
+    path("experiments/<str:key>/assign", assignments.AssignView.as_view()),
+    path("experiments/<str:key>/assignments", assignments.AssignmentsView.as_view()),
+    path("experiments/<str:key>/audit", history.AuditView.as_view()),
+    path("experiments/<str:key>/clone", definitions.CloneView.as_view()),
+    path("experiments/<str:key>/coverage", changes.CoverageView.as_view()),
+    path("experiments/<str:key>/epochs", history.EpochsView.as_view()),
+    path("experiments/<str:key>/export", definitions.ExportView.as_view()),
+    path("experiments/<str:key>/forced", changes.ForcedListView.as_view()),
+    path("experiments/<str:key>/forced/<path:unit>", changes.ForcedView.as_view()),
+    path("experiments/<str:key>/looks", outcomes.LooksView.as_view()),
+    path("experiments/<str:key>/power", outcomes.PowerView.as_view()),
+    path("experiments/<str:key>/results", outcomes.ResultsView.as_view()),
+    path("experiments/<str:key>/results.csv", outcomes.ResultsCsvView.as_view()),
+    path("experiments/<str:key>/transitions", changes.TransitionsView.as_view()),
+    path("experiments/<str:key>/variants/revise", changes.RevisionsView.as_view()),
+    path("experiments/<str:key>/weights", changes.WeightsView.as_view()),
 ]

@@ -9,6 +9,7 @@ taken in even then.
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,7 +24,7 @@ from django.utils import timezone
 from django_redis import get_redis_connection
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed, Throttled
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, Throttled
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -241,33 +242,48 @@ def grant_in(request: Request) -> Grant:
     return grant
 
 
+def secret_in(headers: Mapping[str, Any]) -> str:
+    """The key of a request, from its META; raises AuthenticationFailed where there is none."""
+    scheme, _, secret = headers.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if scheme.lower() == "bearer" and secret.strip():
+        return str(secret.strip())
+    secret = headers.get("HTTP_X_API_KEY", "")
+    if not secret:
+        raise AuthenticationFailed("Send your API key as “Authorization: Bearer <key>”.")
+    return str(secret)
+
+
+def admitted(secret: str, now: datetime) -> Grant:
+    """What a key or a feedback token may do; counts the call. Raises AuthenticationFailed or Throttled."""
+    if secret.startswith(TOKEN_PREFIX):
+        grant, count = grant_of_token(secret, now)
+    else:
+        found, count = grant_of(secret, now)
+        if found is None:
+            raise AuthenticationFailed("This API key does not exist, has expired or was revoked.")
+        grant = found
+    if grant.requests_per_minute is not None and count > grant.requests_per_minute:
+        raise Throttled(wait=60 - now.timestamp() % 60)
+    _note_use(grant.key_id, now)
+    return grant
+
+
+def check_scope(grant: Grant, needed: Scope) -> None:
+    """Raises PermissionDenied."""
+    if needed not in grant.scopes:
+        raise PermissionDenied(_lacking(needed))
+
+
+def _lacking(scope: str) -> str:
+    return f"This key lacks the scope “{scope}”; an admin can add it."
+
+
 class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer <key>`, or `X-API-Key: <key>`; also a feedback token in place of the key."""
 
     def authenticate(self, request: Request) -> tuple[Grant, Grant]:
-        secret = self._secret(request)
-        now = timezone.now()
-        if secret.startswith(TOKEN_PREFIX):
-            grant, count = grant_of_token(secret, now)
-        else:
-            found, count = grant_of(secret, now)
-            if found is None:
-                raise AuthenticationFailed("This API key does not exist, has expired or was revoked.")
-            grant = found
-        if grant.requests_per_minute is not None and count > grant.requests_per_minute:
-            raise Throttled(wait=60 - now.timestamp() % 60)
-        _note_use(grant.key_id, now)
+        grant = admitted(secret_in(request.META), timezone.now())
         return grant, grant
-
-    @staticmethod
-    def _secret(request: Request) -> str:
-        scheme, _, secret = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if scheme.lower() == "bearer" and secret.strip():
-            return str(secret.strip())
-        secret = request.META.get("HTTP_X_API_KEY", "")
-        if not secret:
-            raise AuthenticationFailed("Send your API key as “Authorization: Bearer <key>”.")
-        return str(secret)
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
@@ -282,7 +298,7 @@ class HasScope(BasePermission):
         if needed is None:
             # The view has no such method and will say so; one that has it without a scope answers nobody.
             return not hasattr(view, str(method).lower()) or method == "OPTIONS"
-        self.message = f"This key lacks the scope “{needed}”; an admin can add it."
+        self.message = _lacking(needed)
         return needed in grant_in(request).scopes
 
 

@@ -1,7 +1,7 @@
 """The state machine of an incident: firing -> acknowledged -> recovering -> resolved.
 
 Every transition is one event, one new version and, where somebody is told, one message per channel, in one transaction.
-Locks are taken in one order: the monitor, then the incident.
+Locks are taken in one order: the monitor, where there is one, then the incident.
 """
 
 from collections.abc import Callable
@@ -70,11 +70,27 @@ def open_or_note(
         effect=effect,
     )
     details = {"effect": effect, "log_evidence": log_evidence, "onset_at": onset_at.isoformat()}
-    IncidentEvent.objects.create(incident=incident, seq=1, kind=EventKind.OPENED, at=now, details=details)
+    _begin(incident, details, by=None, now=now)
+    return incident
+
+
+def open_unless_known(incident: Incident, *, details: dict[str, Any], by: User | None, now: datetime) -> bool:
+    """Open an incident of an experiment; False when there is one of this halt, or an open one of this experiment."""
+    # Waits for another worker's transaction that inserts the same, and goes on when that is rolled back.
+    Incident.objects.bulk_create([incident], ignore_conflicts=True)
+    if not Incident.objects.filter(pk=incident.pk).exists():
+        return False
+    _begin(incident, details, by=by, now=now)
+    return True
+
+
+def _begin(incident: Incident, details: dict[str, Any], *, by: User | None, now: datetime) -> None:
+    IncidentEvent.objects.create(
+        incident=incident, seq=1, kind=EventKind.OPENED, at=now, by=by, details=details
+    )
     messages.enqueue(incident, MessageKind.TRIGGER, now=now)
     _after_commit(metrics.INCIDENTS_OPENED.labels(incident.severity).inc)
     _after_commit(partial(log.warning, "incident.opened", **_ids(incident)))
-    return incident
 
 
 def open_incident(place: MonitorSlice) -> Incident | None:
@@ -99,9 +115,23 @@ def relapse(incident: Incident, *, now: datetime) -> None:
         _move(incident, EventKind.RELAPSED, now=now, state=state)
 
 
-def end(incident: Incident, resolution: Resolution, *, now: datetime) -> None:
-    """Resolve without a person. The monitor must be locked."""
-    _resolve(incident, resolution, by=None, note="", now=now)
+def end(
+    incident: Incident,
+    resolution: Resolution,
+    *,
+    now: datetime,
+    by: User | None = None,
+    note: str = "",
+    details: dict[str, Any] | None = None,
+) -> None:
+    """Resolve because it is over; `by`: who ended it elsewhere. The monitor, or the experiment's incident, must be locked."""
+    _resolve(incident, resolution, by=by, note=note, details=details, now=now)
+
+
+def locked_open(incident_id: UUID) -> Incident | None:
+    """The incident, locked; None when it was resolved meanwhile."""
+    incident = _locked(incident_id)
+    return incident if incident.is_open else None
 
 
 def acknowledge(incident_id: UUID, *, by: User, now: datetime) -> Incident:
@@ -125,7 +155,7 @@ def acknowledge(incident_id: UUID, *, by: User, now: datetime) -> Incident:
 def resolve(
     incident_id: UUID, resolution: Resolution, *, by: User, note: str = "", now: datetime
 ) -> Incident:
-    """A person says that it is over, and why; the detector of the slice starts anew. Raises InvalidTransition."""
+    """A person says that it is over, and why; the slice's detector starts anew, an experiment stays halted. Raises InvalidTransition."""
     if resolution not in PERSONS_RESOLUTIONS:
         raise InvalidTransition(f"“{resolution}” is not a reason that a person can give.")
     with transaction.atomic():
@@ -138,7 +168,13 @@ def resolve(
 
 
 def _resolve(
-    incident: Incident, resolution: Resolution, *, by: User | None, note: str, now: datetime
+    incident: Incident,
+    resolution: Resolution,
+    *,
+    by: User | None,
+    note: str,
+    now: datetime,
+    details: dict[str, Any] | None = None,
 ) -> None:
     changes: dict[str, Any] = {
         "state": IncidentState.RESOLVED,
@@ -146,19 +182,21 @@ def _resolve(
         "resolved_by": by,
         "resolution": resolution,
     }
-    details = {"resolution": resolution, "note": note[:1000]}
-    _move(incident, EventKind.RESOLVED, now=now, by=by, tell=MessageKind.RESOLVE, details=details, **changes)
-    # What led to this incident must not open the next one; starting anew never breaks the budget.
-    MonitorSlice.objects.filter(monitor=incident.monitor, key=incident.slice_key).update(
-        evidence={}, recovery={}, log_evidence=None
-    )
+    said = {**(details or {}), "resolution": resolution, "note": note[:1000]}
+    _move(incident, EventKind.RESOLVED, now=now, by=by, tell=MessageKind.RESOLVE, details=said, **changes)
+    if incident.monitor is not None:
+        # What led to this incident must not open the next one; starting anew never breaks the budget.
+        MonitorSlice.objects.filter(monitor=incident.monitor, key=incident.slice_key).update(
+            evidence={}, recovery={}, log_evidence=None
+        )
     _after_commit(metrics.INCIDENTS_RESOLVED.labels(resolution).inc)
     _after_commit(partial(log.info, "incident.resolved", resolution=str(resolution), **_ids(incident)))
 
 
 def _locked(incident_id: UUID) -> Incident:
     monitor_id = Incident.objects.values_list("monitor_id", flat=True).get(pk=incident_id)
-    Monitor.objects.select_for_update(no_key=True).get(pk=monitor_id)
+    if monitor_id is not None:
+        Monitor.objects.select_for_update(no_key=True).get(pk=monitor_id)
     return (
         Incident.objects.select_for_update(no_key=True, of=("self",))
         .select_related("monitor")
@@ -191,7 +229,10 @@ def _move(
 
 
 def _ids(incident: Incident) -> dict[str, Any]:
-    return {"incident_id": str(incident.pk), "monitor_id": incident.monitor_id, "severity": incident.severity}
+    ids = {"incident_id": str(incident.pk), "severity": incident.severity}
+    if incident.monitor_id is None:
+        return {**ids, "experiment": incident.experiment}
+    return {**ids, "monitor_id": incident.monitor_id}
 
 
 def _after_commit(call: Callable[[], object]) -> None:

@@ -6,9 +6,19 @@ from typing import Any
 
 from django.conf import settings
 from django.urls import reverse
+from django.utils.http import urlencode
 
 from monitoring.channels.registry import kind_named
-from monitoring.models import Channel, Incident, IncidentState, MessageKind, OutboxMessage, Resolution
+from monitoring.evidence import Evidence
+from monitoring.models import (
+    Channel,
+    Incident,
+    IncidentState,
+    MessageKind,
+    Monitor,
+    OutboxMessage,
+    Resolution,
+)
 from monitoring.slices import SMALLEST_NAMED_GROUP, described
 from triageops import wording
 
@@ -18,11 +28,13 @@ _UNNAMED = f"a group with fewer than {SMALLEST_NAMED_GROUP} records, which is no
 def enqueue(incident: Incident, kind: MessageKind, *, now: datetime) -> list[OutboxMessage]:
     """Write a message for each channel that wants this kind; must run in the transaction of what it tells.
 
-    The monitor's channels hear that it began; who heard that, hears the rest, whatever the monitor's channels are then.
+    The monitor's channels, or those that take experiments, hear that it began; who heard that, hears the rest.
     A disabled channel gets its message too: it waits there, seen, instead of being lost unseen.
     """
     if kind == MessageKind.TRIGGER:
-        channels = incident.monitor.channels.all()
+        channels = (
+            incident.monitor.channels.all() if incident.monitor else Channel.objects.taking_experiments()
+        )
     else:
         told = incident.messages.filter(kind=MessageKind.TRIGGER).values("channel")
         channels = Channel.objects.filter(pk__in=told)
@@ -67,39 +79,90 @@ def new_message(
 
 def incident_payload(incident: Incident, kind: MessageKind, *, at: datetime) -> dict[str, Any]:
     """Everything a channel may say of an incident. A group below the smallest size appears without name and numbers."""
-    monitor = incident.monitor
-    is_small = incident.effect.get("n", 0) < SMALLEST_NAMED_GROUP
-    state = "acknowledged" if kind == MessageKind.ACKNOWLEDGE else incident.state
-    effect = {} if is_small else {name: value for name, value in incident.effect.items() if name != "m2"}
-    where = described(incident.labels, incident.slice_key) or "all records"
-    return {
+    about = _of_experiment(incident) if incident.monitor is None else _of_monitor(incident, incident.monitor)
+    if incident.state == IncidentState.RESOLVED:
+        lasted = wording.seconds((at - incident.opened_at).total_seconds())
+        about["summary"] = f"Resolved after {lasted}: {Resolution(incident.resolution).label}."
+    return about | {
         "at": _iso(at),
         "incident_id": str(incident.pk),
-        "state": state,
+        "state": "acknowledged" if kind == MessageKind.ACKNOWLEDGE else incident.state,
         "severity": incident.severity,
-        "monitor": monitor.name,
-        "metric": monitor.metric,
-        "title": f"{monitor.name}: {_UNNAMED}" if is_small else incident.title,
-        "summary": _summary(incident, at=at),
-        "labels": {} if is_small else incident.labels,
-        "where": _UNNAMED if is_small else where,
         "onset_at": _iso(incident.onset_at),
         "opened_at": _iso(incident.opened_at),
         "resolved_at": _iso(incident.resolved_at) if incident.resolved_at else None,
         "resolution": incident.resolution or None,
         "since": f"{incident.onset_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+        "incident_url": incident_url(incident),
+    }
+
+
+def _of_monitor(incident: Incident, monitor: Monitor) -> dict[str, Any]:
+    is_small = incident.effect.get("n", 0) < SMALLEST_NAMED_GROUP
+    effect = {} if is_small else {name: value for name, value in incident.effect.items() if name != "m2"}
+    where = described(incident.labels, incident.slice_key) or "all records"
+    found = wording.seconds((incident.opened_at - incident.onset_at).total_seconds())
+    return {
+        "monitor": monitor.name,
+        "experiment": None,
+        "metric": monitor.metric,
+        "title": f"{monitor.name}: {_UNNAMED}" if is_small else incident.title,
+        "summary": f"Found {found} after it seems to have begun. {monitor.description}".strip(),
+        "labels": {} if is_small else incident.labels,
+        "where": _UNNAMED if is_small else where,
         "effect": effect or None,
         "effect_text": effect_text(effect),
+        "affected_count": None,
         "alarms_per_30_days": monitor.alarms_per_30_days,
         "budget_text": budget_text(monitor.alarms_per_30_days),
-        "incident_url": incident_url(incident),
+        "experiment_url": "",
         "runbook_url": monitor.runbook_url,
     }
+
+
+def _of_experiment(incident: Incident) -> dict[str, Any]:
+    evidence = Evidence.read(incident.evidence)
+    is_small = evidence.is_small
+    return {
+        "monitor": None,
+        "experiment": incident.experiment,
+        "metric": evidence.metric or None,
+        "title": f"{incident.experiment} was halted: {_UNNAMED}" if is_small else incident.title,
+        "summary": "Everybody gets the control." if is_small else _told(incident, evidence),
+        "labels": {} if is_small else incident.labels,
+        "where": _UNNAMED if is_small else described(incident.labels) or "all variants",
+        "effect": None if is_small else incident.effect or None,
+        "effect_text": "" if is_small else evidence.effect_text,
+        "affected_count": None if is_small else evidence.affected_count,
+        "alarms_per_30_days": None,
+        "budget_text": "",
+        "experiment_url": settings.BASE_URL + experiment_path(incident.experiment),
+        "runbook_url": "",
+    }
+
+
+def _told(incident: Incident, evidence: Evidence) -> str:
+    """The headline, unless the title was made without it because it may hold a person's own words."""
+    headline = evidence.headline
+    return headline if headline and headline.rstrip(".") in incident.title else f"{incident.title}."
+
+
+def experiment_path(key: str) -> str:
+    """Where the experiment is found in the admin."""
+    path: str = reverse("admin:experiments_experiment_changelist")
+    return f"{path}?{urlencode({'q': key})}"
 
 
 def incident_url(incident: Incident) -> str:
     path: str = reverse("admin:monitoring_incident_change", args=[incident.pk])
     return settings.BASE_URL + path
+
+
+def incident_effect_text(incident: Incident) -> str:
+    """The effect of a monitor's incident or an experiment's; empty without numbers."""
+    if incident.monitor_id is None:
+        return Evidence.read(incident.evidence).effect_text
+    return effect_text(incident.effect)
 
 
 def effect_text(effect: Mapping[str, Any]) -> str:
@@ -116,14 +179,6 @@ def effect_text(effect: Mapping[str, Any]) -> str:
 def budget_text(alarms_per_30_days: float) -> str:
     """“1 false alarm in 30 days”."""
     return f"{alarms_per_30_days:g} false alarm{'' if alarms_per_30_days == 1 else 's'} in 30 days"
-
-
-def _summary(incident: Incident, *, at: datetime) -> str:
-    if incident.state == IncidentState.RESOLVED:
-        lasted = wording.seconds((at - incident.opened_at).total_seconds())
-        return f"Resolved after {lasted}: {Resolution(incident.resolution).label}."
-    found = wording.seconds((incident.opened_at - incident.onset_at).total_seconds())
-    return f"Found {found} after it seems to have begun. {incident.monitor.description}".strip()
 
 
 def _iso(at: datetime) -> str:

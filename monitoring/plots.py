@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from monitoring.evidence import Evidence
 from monitoring.models import DriftEvaluation, Incident, Monitor
 from monitoring.slices import described
 from triageops import charts
@@ -90,6 +91,25 @@ def evidence_chart(rows: Sequence[DriftEvaluation]) -> charts.Chart:
         is_log=True,
         bounds=(_LEAST_DRAWN, _MOST_DRAWN),
         empty="The evidence that something is worse than allowed will appear here, on a logarithmic scale.",
+    )
+
+
+def halt_chart(incident: Incident, evidence: Evidence) -> charts.Chart:
+    """The effect on which an experiment was halted, with its interval."""
+    is_share = evidence.style == "share"
+    factor = 100 if is_share else 1
+    effect, low, high = (
+        None if value is None else factor * value for value in (evidence.effect, evidence.low, evidence.high)
+    )
+    unit = f"{evidence.metric}, {evidence.variant or 'variant'} minus {evidence.control or 'control'}"
+    shown_unit = "points" if is_share else evidence.unit
+    return charts.intervals(
+        key="halt",
+        title=incident.title,
+        rows=[charts.Effect(evidence.variant or "variant", effect, low, high)],
+        style="number" if is_share else evidence.style,
+        unit=f"{unit} ({shown_unit})" if shown_unit else unit,
+        empty="The halt came with an effect without an interval.",
     )
 
 

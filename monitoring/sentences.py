@@ -3,7 +3,7 @@
 import math
 from datetime import UTC, datetime
 
-from monitoring.messages import budget_text, effect_text
+from monitoring.messages import budget_text, incident_effect_text
 from monitoring.models import Incident, IncidentState, Monitor, MonitorState
 from triageops import wording
 
@@ -38,15 +38,10 @@ def evidence_share(log_evidence: float) -> str:
 
 
 def incident_sentence(incident: Incident, now: datetime) -> str:
-    head = _capital(incident.title)
-    effect = effect_text(incident.effect)
-    found = f"{head}: {effect}." if effect else f"{head}."
+    found = _found(incident)
     if incident.state == IncidentState.RESOLVED and incident.resolved_at is not None:
         lasted = wording.seconds((incident.resolved_at - incident.opened_at).total_seconds())
-        # Titles are written while it lasts: “score is below 0.8”.
-        return (
-            f"Over after {lasted} ({incident.get_resolution_display()}). {found.replace(' is ', ' was ', 1)}"
-        )
+        return f"Over after {lasted} ({incident.get_resolution_display()}). {found}"
     since = wording.seconds((now - incident.opened_at).total_seconds())
     state = {
         IncidentState.FIRING: f"Firing for {since}, and nobody has acknowledged it",
@@ -54,6 +49,16 @@ def incident_sentence(incident: Incident, now: datetime) -> str:
         IncidentState.RECOVERING: f"Open for {since}, and recovering",
     }[IncidentState(incident.state)]
     return f"{found} {state}."
+
+
+def _found(incident: Incident) -> str:
+    if incident.monitor_id is None:
+        # The title of a halt tells its numbers, in the past tense.
+        return f"{incident.title.rstrip('.')}."
+    head, effect = _capital(incident.title), incident_effect_text(incident)
+    found = f"{head}: {effect}." if effect else f"{head}."
+    # Titles are written while it lasts: “score is below 0.8”.
+    return found if incident.is_open else found.replace(" is ", " was ", 1)
 
 
 def _clock(at: datetime) -> str:

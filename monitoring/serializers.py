@@ -50,13 +50,15 @@ class EffectSerializer(serializers.Serializer[object]):
 
 
 class IncidentSerializer(serializers.ModelSerializer[Incident]):
+    """`monitor` is null when an experiment was halted; `experiment` and `evidence` are empty when a monitor found it."""
+
     effect = EffectSerializer(read_only=True, allow_null=True)
 
     class Meta:
         model = Incident
         fields: ClassVar = [
-            "id", "monitor", "slice_key", "labels", "title", "severity", "state", "onset_at", "opened_at",
-            "acknowledged_at", "resolved_at", "resolution", "effect", "alarm_count", "version",
+            "id", "monitor", "experiment", "slice_key", "labels", "title", "severity", "state", "onset_at", "opened_at",
+            "acknowledged_at", "resolved_at", "resolution", "effect", "evidence", "alarm_count", "version",
         ]  # fmt: skip
 
     def to_representation(self, instance: Incident) -> dict[str, object]:

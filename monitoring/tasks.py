@@ -4,7 +4,7 @@ from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from monitoring import checks, delivery
+from monitoring import checks, delivery, guardrails
 from monitoring.models import OutboxMessage
 
 log = structlog.get_logger(__name__)
@@ -16,6 +16,16 @@ def run_checks() -> int:
     now = timezone.now()
     rows = checks.run_due(now)
     if OutboxMessage.objects.due(now).exists():
+        wake_delivery()
+    return rows
+
+
+@shared_task(time_limit=60)
+def watch_experiments() -> int:
+    """Open an incident for each halt of an experiment and resolve those that are over; returns how many of both."""
+    now = timezone.now()
+    rows = guardrails.open_halts(now) + guardrails.close_ended(now)
+    if rows:
         wake_delivery()
     return rows
 

@@ -26,6 +26,7 @@ _INCIDENT_FILTERS: dict[str, list[str] | None] = {
     "state": [*IncidentState.values, "open"],
     "severity": Severity.values,
     "monitor": None,
+    "experiment": None,
 }
 
 

@@ -25,7 +25,12 @@ task_default_queue = "default"
 # Here and not as `queue=` on the tasks, which Celery is about to ignore.
 task_routes = {
     "feedback.tasks.roll_up": {"queue": "rollups"},
+    "experiments.tasks.collect_exposures": {"queue": "rollups"},
+    "experiments.tasks.run_schedule": {"queue": "checks"},
+    "experiments.tasks.look_at_due": {"queue": "experiments"},
+    "experiments.tasks.look_at_one": {"queue": "experiments"},
     "monitoring.tasks.run_checks": {"queue": "checks"},
+    "monitoring.tasks.watch_experiments": {"queue": "checks"},
     "monitoring.tasks.deliver_due": {"queue": "delivery"},
 }
 task_time_limit = 300
@@ -37,10 +42,30 @@ beat_schedule = {
         "schedule": 5.0,
         "options": {"queue": "rollups", "expires": 5},
     },
+    "exposures": {
+        "task": "experiments.tasks.collect_exposures",
+        "schedule": 5.0,
+        "options": {"queue": "rollups", "expires": 5},
+    },
+    "experiment-schedule": {
+        "task": "experiments.tasks.run_schedule",
+        "schedule": 10.0,
+        "options": {"queue": "checks", "expires": 10},
+    },
+    "looks": {
+        "task": "experiments.tasks.look_at_due",
+        "schedule": float(min(settings.LOOK_SECONDS, 60)),
+        "options": {"queue": "experiments", "expires": min(settings.LOOK_SECONDS, 60)},
+    },
     "checks": {
         "task": "monitoring.tasks.run_checks",
         "schedule": float(settings.CHECK_SECONDS),
         "options": {"queue": "checks", "expires": settings.CHECK_SECONDS},
+    },
+    "halts": {
+        "task": "monitoring.tasks.watch_experiments",
+        "schedule": 5.0,
+        "options": {"queue": "checks", "expires": 5},
     },
     "delivery": {
         "task": "monitoring.tasks.deliver_due",

@@ -8,23 +8,21 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from triageops.rest import is_api
+
 Answer = HttpResponseBase | Awaitable[HttpResponseBase]
-
-
-def _is_page(request: HttpRequest) -> bool:
-    return not request.path_info.startswith("/api/v1/")
 
 
 class PageSession(SessionMiddleware):
     def __call__(self, request: HttpRequest) -> Answer:
-        return super().__call__(request) if _is_page(request) else self.get_response(request)
+        return self.get_response(request) if is_api(request) else super().__call__(request)
 
 
 class PageAuthentication(AuthenticationMiddleware):
     def __call__(self, request: HttpRequest) -> Answer:
-        return super().__call__(request) if _is_page(request) else self.get_response(request)
+        return self.get_response(request) if is_api(request) else super().__call__(request)
 
 
 class PageMessages(MessageMiddleware):
     def __call__(self, request: HttpRequest) -> Answer:
-        return super().__call__(request) if _is_page(request) else self.get_response(request)
+        return self.get_response(request) if is_api(request) else super().__call__(request)

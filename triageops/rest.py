@@ -7,6 +7,7 @@ import structlog
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
+from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions, pagination
 from rest_framework.negotiation import BaseContentNegotiation
@@ -21,6 +22,13 @@ TYPE_PREFIX = "/problems/"
 """Problem types are relative references; docs/api.md explains each."""
 
 CONTENT_TYPE = "application/problem+json"
+
+_API = ("/api/v1/", "/api/features/", "/ofrep/")
+
+
+def is_api(request: HttpRequest) -> bool:
+    """Whether a program asks, which has no session and reads no pages."""
+    return request.path_info.startswith(_API)
 
 
 class Problem(Exception):
@@ -176,6 +184,14 @@ def no_such_address(request: HttpRequest, address: str) -> JsonResponse:
             f"There is nothing at /api/{address}.", fix="Addresses have no slash at their end; see /api/docs."
         )
     )
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """What is said when a view that is no part of DRF fails; Django has logged why."""
+    said = "This is our fault; the log knows more under the id in X-Request-ID."
+    if request.path_info.startswith("/ofrep/"):
+        return JsonResponse({"errorDetails": said}, status=Broken.status)
+    return problem_response(Broken(said)) if is_api(request) else defaults.server_error(request)
 
 
 class JsonOnly(BaseContentNegotiation):

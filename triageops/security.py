@@ -12,6 +12,8 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
+from triageops.rest import is_api
+
 _EVERYWHERE = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -40,8 +42,7 @@ def content_security_policy(
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        is_api = request.path_info.startswith("/api/v1/")
-        is_admin = not is_api and request.path.startswith(reverse("admin:index"))
+        is_admin = not is_api(request) and request.path.startswith(reverse("admin:index"))
         response.headers.setdefault("Content-Security-Policy", admin if is_admin else everywhere)
         return response
 

@@ -40,6 +40,7 @@ STORE_CONTENT = env.bool("TRIAGEOPS_STORE_CONTENT", False)
 BUCKET_SECONDS = env.int("TRIAGEOPS_BUCKET_SECONDS", 300)
 LATENESS_SECONDS = env.int("TRIAGEOPS_LATENESS_SECONDS", 60)
 CHECK_SECONDS = env.int("TRIAGEOPS_CHECK_SECONDS", 60)
+LOOK_SECONDS = env.int("TRIAGEOPS_LOOK_SECONDS", 300)
 SLICE_ATTRIBUTES = env.list("TRIAGEOPS_SLICE_ATTRIBUTES", ["language", "channel"])
 MAX_SLICES = env.int("TRIAGEOPS_MAX_SLICES", 10_000)
 OUTBOUND_ALLOW: list[str] = env.list("TRIAGEOPS_OUTBOUND_ALLOW", [])
@@ -154,9 +155,11 @@ SECURE_REDIRECT_EXEMPT = [r"^health$", r"^ready$", r"^metrics$"]
 # The login page of the theme does not say where to go next.
 LOGIN_REDIRECT_URL = "admin:index"
 X_FRAME_OPTIONS = "DENY"
-CORS_URLS_REGEX = r"^/api/v1/feedback(/|$)"
+# What pages call: feedback, and which variant they show.
+CORS_URLS_REGEX = r"^/(api/v1/feedback(/|$)|api/v1/experiments/([^/]+/)?assign$|ofrep/)"
 CORS_ALLOW_METHODS = ["POST", "DELETE", "OPTIONS"]
-CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key"]
+CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key", "if-none-match", "x-api-key"]
+CORS_EXPOSE_HEADERS = ["etag", "retry-after"]
 # Plain http is what one machine without a certificate has; each becomes an error again with an https base URL.
 SILENCED_SYSTEM_CHECKS = (
     [] if IS_HTTPS else ["security.W004", "security.W008", "security.W010", "security.W012", "security.W016"]
@@ -190,6 +193,9 @@ SPECTACULAR_SETTINGS = {
         "MetricKindEnum": "feedback.models.MetricKind",
         "FactKindEnum": "feedback.models.FactKind",
         "ExperimentStateEnum": "experiments.models.State",
+        "ExperimentMetricTypeEnum": "experiments.models.MetricType",
+        "EpochKindEnum": "experiments.models.EpochKind",
+        "WeightChangeEnum": "experiments.epochs.WEIGHT_KINDS",
         "MonitorKindEnum": "monitoring.monitors.registry.choices",
         "MonitorStateEnum": "monitoring.models.monitor.MonitorState",
         "IncidentStateEnum": "monitoring.models.incident.IncidentState",
@@ -278,6 +284,16 @@ UNFOLD = {
                         "title": "Assignments",
                         "icon": "alt_route",
                         "link": reverse_lazy("admin:experiments_assignment_changelist"),
+                    },
+                    {
+                        "title": "Layers",
+                        "icon": "layers",
+                        "link": reverse_lazy("admin:experiments_layer_changelist"),
+                    },
+                    {
+                        "title": "Holdout",
+                        "icon": "front_hand",
+                        "link": reverse_lazy("admin:experiments_holdout_changelist"),
                     },
                 ],
             },

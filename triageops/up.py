@@ -28,6 +28,7 @@ DEMO = {
     "TRIAGEOPS_BUCKET_SECONDS": "60",
     "TRIAGEOPS_LATENESS_SECONDS": "10",
     "TRIAGEOPS_CHECK_SECONDS": "10",
+    "TRIAGEOPS_LOOK_SECONDS": "20",
     # Its alerts go to a receiver on this machine.
     "TRIAGEOPS_OUTBOUND_ALLOW": "127.0.0.0/8",
     # Only the demo's own words and our own trouble are to be seen; that an incident opens is a warning.
@@ -77,7 +78,12 @@ def programs(environment: dict[str, str], address: Address, schedule: str) -> It
     celery = [sys.executable, "-m", "celery", "--quiet", "--skip-checks", "--app"]
     # Requests come first: what workers do may be seconds late, what a client sends may not wait.
     worker = [*_later(), *celery, "triageops", "worker", "--loglevel", level]
-    worker += ["--queues", "default,rollups,checks,delivery", "--without-gossip", "--without-mingle"]
+    worker += [
+        "--queues",
+        "default,rollups,checks,delivery,experiments",
+        "--without-gossip",
+        "--without-mingle",
+    ]
     worker += ["--concurrency", environment.get("WORKER_CONCURRENCY") or "2"]
     yield Program("worker", worker, environment | QUIET_ROOT)
     yield Program(

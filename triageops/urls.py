@@ -5,8 +5,10 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from triageops import health, rest
 
+handler500 = rest.server_error
 urlpatterns = [
     # First what is called most: addresses are tried in order.
+    path("", include("experiments.client_urls")),
     path("api/v1/", include("feedback.urls")),
     path("api/v1/", include("experiments.urls")),
     path("api/v1/", include("monitoring.urls")),

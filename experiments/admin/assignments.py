@@ -33,11 +33,11 @@ class VariantFilter(admin.SimpleListFilter):
 
 @admin.register(Assignment)
 class AssignmentAdmin(ReadOnlyAdmin):
-    list_display = ("unit", "experiment", "variant", "bucket", "assigned")
+    list_display = ("unit", "experiment", "variant", "bucket", "epoch", "generation", "assigned")
     list_filter = ("experiment", VariantFilter)
     list_select_related = ("experiment", "variant")
     list_before_template = "experiments/assignment_list_head.html"
-    fields = ("unit", "experiment", "variant", "bucket", "assigned")
+    fields = ("unit", "experiment", "variant", "bucket", "epoch", "generation", "assigned")
     readonly_fields = ("assigned",)
     search_fields = ("unit",)
     search_help_text = "The whole unit, exactly as the client sends it."

@@ -1,53 +1,92 @@
 """A draft is a form; after the start it is a page to read, with the buttons that move it."""
 
-from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import connection
-from django.db.models import Count, Prefetch, QuerySet
+from django.db.models import Count, Prefetch, QuerySet, prefetch_related_objects
 from django.forms import ModelForm
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.safestring import SafeString
-from unfold.decorators import action
-from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminSplitDateTimeWidget
 
 from experiments import audit, lifecycle, overview
-from experiments.admin.inlines import EventInline, VariantInline
+from experiments.admin import changes, columns, moves, pages, power, requests, results, transfer
+from experiments.admin.fieldsets import DRAFT, READ, READ_ONLY, Fieldsets
+from experiments.admin.inlines import (
+    MetricInline,
+    MetricTable,
+    RampInline,
+    RampTable,
+    VariantInline,
+    VariantTable,
+)
+from experiments.admin.listing import LayerFilter, OwnerFilter, StateFilter
+from experiments.admin.opening import APPROVE, CHANGE, back, links
 from experiments.audit import Change
-from experiments.forms import ExperimentForm, MoveForm
-from experiments.lifecycle import Transition
-from experiments.models import Experiment, State, Variant
-from triageops.admin import NoDeleteAdmin, badge
-from triageops.rest import Conflict
-from triageops.wording import count, moment
+from experiments.forms import ExperimentForm
+from experiments.models import Experiment, Variant
+from triageops.admin import NoDeleteAdmin
 
-_DEFINITION = ("key", "name", "hypothesis", "owner", "unit_kind")
+PAGES = {
+    "weights": changes.weights,
+    "coverage": changes.coverage,
+    "revise": changes.revise,
+    "decide": requests.decide,
+    "epochs": pages.epochs,
+    "forced": pages.forced,
+    "audit": pages.audit,
+    "ask": pages.ask,
+    "clone": transfer.clone,
+    "export": transfer.export,
+    "details": transfer.details,
+    "results": results.live,
+    "look": results.look,
+    "numbers": results.numbers,
+    "power": power.page,
+}
 
 
 @admin.register(Experiment)
 class ExperimentAdmin(NoDeleteAdmin):
     form = ExperimentForm
-    inlines = (VariantInline, EventInline)
-    list_display = ("key", "name", "shown_state", "shown_variants", "started", "assigned")
-    list_filter = ("state", "unit_kind")
+    list_display = (
+        "key", columns.shown_state, columns.shown_variants, "layer", "owner", columns.started, columns.assigned,
+    )  # fmt: skip
+    list_filter = (StateFilter, LayerFilter, OwnerFilter)
     search_fields = ("key", "name")
     list_before_template = "experiments/experiment_list_head.html"
     change_form_outer_before_template = "experiments/experiment_head.html"
-    readonly_fields = ("coverage", "started", "stopped", "salt")
-    actions_detail = ("start", "stop")
+    readonly_fields = READ_ONLY
 
     class Media:
         css = {"all": ("experiments/experiments.css",)}
+        js = ("triageops/live.js",)
+
+    def get_urls(self) -> list[URLPattern]:
+        own = {move.name: partial(moves.page, move=move) for move in moves.MOVES} | PAGES
+        of_one = [
+            path(
+                f"<path:object_id>/{name}/",
+                self.admin_site.admin_view(partial(page, self)),
+                name=f"experiments_experiment_{name}",
+            )
+            for name, page in own.items()
+        ]
+        imported = path(
+            "import/",
+            self.admin_site.admin_view(partial(transfer.import_, self)),
+            name="experiments_experiment_import",
+        )
+        return [imported, *of_one, *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Experiment]:
         experiments: QuerySet[Experiment] = super().get_queryset(request)
-        return experiments.prefetch_related(Prefetch("variants", Variant.objects.counted()))
+        related = experiments.select_related("layer", "owner", "review_requested_by")
+        return related.prefetch_related(Prefetch("variants", Variant.objects.counted()))
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -57,41 +96,37 @@ class ExperimentAdmin(NoDeleteAdmin):
             # Locked until the commit, so that the form compares its version with the one that it will replace.
             locked = Experiment.objects.select_for_update(no_key=True)
             found.refresh_from_db(fields=["version", "state"], from_queryset=locked)
+        if found is not None:
+            prefetch_related_objects([found], "metrics", "ramp")
         return found
 
     def get_inlines(self, request: HttpRequest, obj: Experiment | None) -> tuple[Any, ...]:
-        return self.inlines if obj is not None else (VariantInline,)
+        if obj is None or self.has_change_permission(request, obj):
+            return (VariantInline, MetricInline, RampInline)
+        return (VariantTable, MetricTable, RampTable)
 
-    def get_fieldsets(
-        self, request: HttpRequest, obj: Experiment | None = None
-    ) -> list[tuple[str | None, dict[str, Any]]]:
-        if obj is None or obj.is_draft:
-            return [(None, {"fields": (*_DEFINITION, "coverage_bp", "seen_version")})]
-        return [(None, {"fields": (*_DEFINITION, "coverage", "started", "stopped", "salt")})]
+    def get_fieldsets(self, request: HttpRequest, obj: Experiment | None = None) -> Fieldsets:
+        return DRAFT if obj is None or self.has_change_permission(request, obj) else READ
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         return {"owner": request.user.pk} | super().get_changeform_initial_data(request)
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        if db_field.name in {"starts_at", "stops_at", "planned_end_at"}:
+            options["label"] = f"{db_field.verbose_name.removesuffix(' at').capitalize()} (UTC)"
+            options["widget"] = UnfoldAdminSplitDateTimeWidget
+        return super().formfield_for_dbfield(db_field, request, **options)
+
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        # The theme asks with an id instead of a row for its buttons; those have a permission of their own.
         is_open = not isinstance(obj, Experiment) or obj.is_draft
         return is_open and bool(super().has_change_permission(request))
-
-    def has_move_permission(self, request: HttpRequest, object_id: object = None) -> bool:
-        return request.user.has_perm("experiments.change_experiment")
-
-    def get_actions_detail(self, request: HttpRequest, object_id: object) -> list[Any]:
-        pk = str(object_id)
-        state = pk.isdecimal() and Experiment.objects.filter(pk=pk).values_list("state", flat=True).first()
-        names = {f"experiments_experiment_{move.action}" for move in lifecycle.allowed(state or "")}
-        return [one for one in super().get_actions_detail(request, object_id) if one.action_name in names]
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *places: Any, **options: Any
     ) -> HttpResponse:
         obj: Experiment | None = context["original"]
         if obj is not None:
-            context |= self._overview(obj)
+            context |= self._overview(request, obj)
         return super().render_change_form(request, context, *places, **options)
 
     def changelist_view(
@@ -123,7 +158,8 @@ class ExperimentAdmin(NoDeleteAdmin):
         super().save_related(request, form, formsets, change)
         by = request.user if isinstance(request.user, User) else None
         audit.write(
-            Change(form.instance),
+            # Read anew: what the page has prefetched is what was there before.
+            Change(Experiment.objects.get(pk=form.instance.pk)),
             "edit" if change else "create",
             by=by,
             now=timezone.now(),
@@ -132,119 +168,28 @@ class ExperimentAdmin(NoDeleteAdmin):
         )
 
     def response_post_save_add(self, request: HttpRequest, obj: Experiment) -> HttpResponse:
-        return HttpResponseRedirect(_page_of(obj))
+        return back(obj)
 
     def response_post_save_change(self, request: HttpRequest, obj: Experiment) -> HttpResponse:
-        return HttpResponseRedirect(_page_of(obj))
+        return back(obj)
 
-    @action(
-        description="Start",
-        url_path="start",
-        icon="play_arrow",
-        variant=ActionVariant.PRIMARY,
-        permissions=["move"],
-    )
-    def start(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._move(request, object_id, lifecycle.START, lifecycle.start, overview.effects_of_start)
-
-    @action(
-        description="Stop", url_path="stop", icon="stop", variant=ActionVariant.DANGER, permissions=["move"]
-    )
-    def stop(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._move(request, object_id, lifecycle.STOP, lifecycle.stop, overview.effects_of_stop)
-
-    def _move(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        transition: Transition,
-        move: Callable[..., Experiment],
-        effects: Callable[[Experiment, Sequence[Variant]], list[str]],
-    ) -> HttpResponse:
-        """Shows what the transition does and asks; on POST does it."""
-        experiment = self.get_object(request, object_id)
-        if experiment is None:
-            raise Http404
-        form = MoveForm(request.POST or None, initial={"version": experiment.version})
-        if request.method == "POST" and form.is_valid():
-            self._try(request, experiment, form, transition, move)
-            return HttpResponseRedirect(_page_of(experiment))
-        if experiment.state not in transition.sources:
-            messages.error(request, f"The experiment is {experiment.state}; it cannot {transition.action}.")
-            return HttpResponseRedirect(_page_of(experiment))
+    def _overview(self, request: HttpRequest, experiment: Experiment) -> dict[str, Any]:
         variants = list(experiment.variants.all())
-        missing = lifecycle.missing_for_start(experiment, variants) if transition is lifecycle.START else []
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"{transition.action.capitalize()} {experiment.key}",
-            "opts": self.opts,
-            "experiment": experiment,
-            "verb": transition.action,
-            "missing": missing,
-            "effects": [] if missing else effects(experiment, variants),
-            "arms": overview.arms(variants),
-            "form": form,
-            "page": _page_of(experiment),
-            "media": self.media,
-        }
-        return TemplateResponse(request, "experiments/move.html", context)
-
-    def _try(
-        self,
-        request: HttpRequest,
-        experiment: Experiment,
-        form: MoveForm,
-        transition: Transition,
-        move: Callable[..., Experiment],
-    ) -> None:
-        # The version that the person saw; lifecycle refuses when it is not the current one.
-        experiment.version = form.cleaned_data["version"]
-        reason = form.cleaned_data["reason"]
-        by = request.user if isinstance(request.user, User) else None
-        try:
-            moved = move(experiment, by=by, now=timezone.now(), reason=reason)
-        except Conflict as refused:
-            messages.error(request, " ".join(filter(None, (refused.detail, refused.fix))))
-            return
-        self.log_change(request, moved, f"{transition.action.capitalize()}. {reason}".strip())
-        messages.success(request, f"The experiment {moved.key} is {moved.state}.")
-
-    def _overview(self, experiment: Experiment) -> dict[str, Any]:
-        variants = list(experiment.variants.all())
-        href = reverse("admin:experiments_assignment_changelist") + f"?experiment__id__exact={experiment.pk}"
-        is_draft = experiment.state == State.DRAFT
+        is_draft = experiment.is_draft
+        may_change = request.user.has_perm(CHANGE)
         return {
+            "experiment": experiment,
             "sentence": overview.sentence(experiment, variants, timezone.now()),
+            "tone": overview.tone(experiment.state),
+            "buttons": moves.buttons(experiment, request.user),
+            "changes": moves.change_buttons(experiment) if may_change else [],
+            "may_change": may_change,
+            "may_add": self.has_add_permission(request),
+            "may_approve": request.user.has_perm(APPROVE),
+            "links": links(experiment),
+            "here": "change",
             "missing": lifecycle.missing_for_start(experiment, variants) if is_draft else [],
-            "chart": None if is_draft else overview.split_chart(experiment, variants, href),
-            "has_no_units": experiment.is_running and not any(arm.assigned_count for arm in variants),
+            "recommended": lifecycle.recommended_for_start(experiment) if is_draft else [],
+            "waiting": requests.waiting(experiment, request),
+            **results.results_context(request, experiment),
         }
-
-    @admin.display(description="state", ordering="state")
-    def shown_state(self, experiment: Experiment) -> SafeString:
-        return badge(experiment.state)
-
-    @admin.display(description="variants")
-    def shown_variants(self, experiment: Experiment) -> str:
-        variants = list(experiment.variants.all())
-        return render_to_string("experiments/split.html", {"arms": overview.arms(variants)})
-
-    @admin.display(description="coverage")
-    def coverage(self, experiment: Experiment) -> str:
-        return experiment.coverage_in_percent
-
-    @admin.display(description="started", ordering="started_at")
-    def started(self, experiment: Experiment) -> SafeString:
-        return moment(experiment.started_at, "not yet")
-
-    @admin.display(description="stopped", ordering="stopped_at")
-    def stopped(self, experiment: Experiment) -> SafeString:
-        return moment(experiment.stopped_at, "not yet")
-
-    @admin.display(description="units assigned")
-    def assigned(self, experiment: Experiment) -> str:
-        return count(sum(variant.assigned_count for variant in experiment.variants.all()))
-
-
-def _page_of(experiment: Experiment) -> str:
-    return reverse("admin:experiments_experiment_change", args=(experiment.pk,))

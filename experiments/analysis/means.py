@@ -25,13 +25,38 @@ def estimates_of(asked: Question, metric: ExperimentMetric, one: Measure, sums: 
     """The metric in every arm: the control first, each other arm with its difference from it."""
     arms = by_key(asked, one, sums)
     found = estimate(arms, one.kind, is_adjusted=one.is_adjusted)
-    rows = []
+    rows: list[Estimate] = []
     for variant in sorted(asked.variants, key=lambda variant: not variant.is_control):
         row = _of_arm(metric, variant.key, found)
         if not variant.is_control:
             compared = contrast(found, variant.key, asked.control.key)
             _compare(asked, metric, row, compared, arms, sums.unit_count)
+            row.details["others"] = _others(asked, metric, row.variant, rows, found)
         rows.append(row)
+    return rows
+
+
+def _others(
+    asked: Question, metric: ExperimentMetric, key: str, before: Sequence[Estimate], found: Estimates
+) -> list[dict[str, Any]]:
+    """Differences from the other treatments, for reading: tuned and corrected as the one from the control."""
+    plan = asked.plans.get((metric.key, key))
+    if plan is None or metric.kind == MetricType.RARE:
+        return []
+    rows = []
+    for other in before:
+        compared = None if other.variant == asked.control.key else contrast(found, key, other.variant)
+        if compared is not None and inference.is_ready(compared, is_proportion=is_proportion(metric)):
+            one = inference.finding(compared, plan)
+            rows.append(
+                {
+                    "variant": other.variant,
+                    "effect": one.effect,
+                    "se": one.se,
+                    "low": one.low,
+                    "high": one.high,
+                }
+            )
     return rows
 
 

@@ -1,7 +1,8 @@
 """Quantiles of answers with units as clusters: from counts per unit and bin, two passes a metric."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from django.db import connection
 
@@ -18,65 +19,92 @@ Thresholds = list[tuple[float, dict[int, CoMoments]]]
 """Ascending thresholds, each with the moments of (answers at or below, answers) per unit, by epoch."""
 
 
+_SUMS = f"""
+SELECT variant_id, epoch, bin, sum(n)::float8, sum(2 * before * n + n * n)::float8, sum(n * total)::float8,
+       count(*) FILTER (WHERE before = 0)
+FROM (
+    SELECT x.variant_id, x.epoch, v.bin, v.n::float8 AS n,
+           coalesce(sum(v.n::float8) OVER (
+               PARTITION BY v.exposed_id ORDER BY v.bin ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+           ), 0) AS before,
+           sum(v.n::float8) OVER (PARTITION BY v.exposed_id) AS total
+    FROM experiments_exposedunit x JOIN experiments_exposedvalue v ON v.exposed_id = x.id AND v.slot = %s
+    WHERE {ANALYSED} AND v.n > 0
+) AS one GROUP BY variant_id, epoch, bin ORDER BY variant_id, epoch, bin
+"""
+"""Per bin what it adds to the sums over units of b, b^2 and b n, where b counts a unit's answers up to this bin: from
+(b + c)^2 = b^2 + 2 b c + c^2 the sums for every threshold follow by adding up, in one pass over the units."""
+
+
 def thresholds(experiment_id: int, phase: int, slot: int, level: float) -> dict[int, Thresholds]:
     """Variant id -> the arm's distribution around the quantile."""
-    counts = _counts(experiment_id, phase, slot)
-    bins = {arm: _around(found, level) for arm, found in counts.items()}
-    return {arm: _moments(experiment_id, phase, slot, arm, found) for arm, found in bins.items() if found}
-
-
-def _counts(experiment_id: int, phase: int, slot: int) -> dict[int, dict[int, int]]:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT x.variant_id, v.bin, sum(v.n)::bigint FROM experiments_exposedunit x"
-            " JOIN experiments_exposedvalue v ON v.exposed_id = x.id AND v.slot = %s"
-            f" WHERE {ANALYSED} GROUP BY 1, 2",
-            [slot, experiment_id, phase],
-        )
-        found: dict[int, dict[int, int]] = {}
-        for arm, bin_index, n in cursor.fetchall():
-            found.setdefault(arm, {})[bin_index] = n
+        cursor.execute(_SUMS, [slot, experiment_id, phase])
+        rows = cursor.fetchall()
+    cells: dict[int, dict[int, list[_Added]]] = {}
+    for arm, epoch, *added in rows:
+        cells.setdefault(arm, {}).setdefault(epoch, []).append(_Added(*map(int, added)))
+    return {arm: _around(by_epoch, level) for arm, by_epoch in cells.items()}
+
+
+class _Added(NamedTuple):
+    """What one bin adds, in whole numbers; units: how many have their first answer in it."""
+
+    bin: int
+    answers: int
+    squares: int
+    products: int
+    units: int
+
+
+def _around(by_epoch: Mapping[int, Sequence[_Added]], level: float) -> Thresholds:
+    counts: Counter[int] = Counter()
+    for added in by_epoch.values():
+        for one in added:
+            counts[one.bin] += one.answers
+    bins = _nearest(counts, level)
+    found: Thresholds = [(BINS.upper(bin_index), {}) for bin_index in bins]
+    for epoch, added in by_epoch.items():
+        for (_, cells), moments in zip(found, _moments(added, bins), strict=True):
+            cells[epoch] = moments
     return found
 
 
-def _around(counts: Mapping[int, int], level: float) -> list[int]:
-    """The bins in use nearest to the quantile, by their share of answers; the lowest is left open."""
-    bins = sorted(bin_index for bin_index, n in counts.items() if n > 0)
-    total = sum(counts[bin_index] for bin_index in bins)
-    reached, at = 0, 0
+def _nearest(counts: Mapping[int, int], level: float) -> list[int]:
+    """The bins in use nearest to the quantile."""
+    bins = sorted(counts)
+    total, reached, at = sum(counts.values()), 0, 0
     for position, bin_index in enumerate(bins):
         reached += counts[bin_index]
         if reached >= level * total:
             at = position
             break
-    # Far out one bin holds little, so a fixed number of bins each way is enough at any size.
     first = max(0, at - CANDIDATES // 2)
     return bins[first : first + CANDIDATES]
 
 
-def _moments(experiment_id: int, phase: int, slot: int, arm: int, bins: Sequence[int]) -> Thresholds:
-    """One pass over the arm's units: how many of each one's answers lie at or below each threshold."""
-    below = ", ".join(
-        f"coalesce(sum(v.n) FILTER (WHERE v.bin <= {bin_index}), 0) AS b{i}"
-        for i, bin_index in enumerate(bins)
-    )
-    sums = ", ".join(f"avg(b{i}), regr_sxx(b{i}, b{i}), regr_sxy(b{i}, n)" for i in range(len(bins)))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT epoch, count(*), avg(n), regr_sxx(n, n), {sums} FROM ("
-            f"SELECT x.epoch, sum(v.n) AS n, {below} FROM experiments_exposedunit x"
-            " JOIN experiments_exposedvalue v ON v.exposed_id = x.id AND v.slot = %s"
-            f" WHERE {ANALYSED} AND x.variant_id = %s GROUP BY x.id) AS unit GROUP BY epoch",
-            [slot, experiment_id, phase, arm],
+def _moments(added: Sequence[_Added], bins: Sequence[int]) -> Iterator[CoMoments]:
+    """Of (answers up to the bin, answers) per unit, for each of the ascending bins. Whole numbers, so nothing is lost."""
+    n = sum(one.units for one in added)
+    answers, squares = sum(one.answers for one in added), sum(one.squares for one in added)
+    up_to = answers_so_far = squares_so_far = products_so_far = 0
+    for bin_index in bins:
+        while up_to < len(added) and added[up_to].bin <= bin_index:
+            answers_so_far += added[up_to].answers
+            squares_so_far += added[up_to].squares
+            products_so_far += added[up_to].products
+            up_to += 1
+        cross = _centred(products_so_far, answers_so_far, answers, n)
+        yield CoMoments(
+            n,
+            (answers_so_far / n, answers / n),
+            (
+                (_centred(squares_so_far, answers_so_far, answers_so_far, n), cross),
+                (cross, _centred(squares, answers, answers, n)),
+            ),
         )
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-    found: Thresholds = [(BINS.upper(bin_index), {}) for bin_index in bins]
-    for epoch, n, mean, spread, *cells in rows:
-        for i, (_, by_epoch) in enumerate(found):
-            own_mean, own_spread, product = (float(value or 0) for value in cells[3 * i : 3 * i + 3])
-            by_epoch[epoch] = CoMoments(
-                int(n),
-                (own_mean, float(mean)),
-                ((own_spread, product), (product, float(spread or 0))),
-            )
-    return found
+
+
+def _centred(products: int, left: int, right: int, n: int) -> float:
+    """Sum of products of distances from the means, from whole sums."""
+    return (products * n - left * right) / n

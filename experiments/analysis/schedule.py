@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import connection
 
 from experiments.analysis.look import look
+from experiments.analysis.progress import Reporter
 from experiments.models import UNDER_WAY, Experiment, Look
 
 log = structlog.get_logger(__name__)
@@ -49,6 +50,16 @@ def look_at_due(now: datetime) -> int:
         if not cursor.fetchone()[0]:
             return 0
         try:
-            return sum(look(experiment, now=now) is not None for experiment in due(now))
+            return sum(look_now(experiment, now) for experiment in due(now))
         finally:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
+
+
+def look_now(experiment: Experiment, now: datetime) -> bool:
+    """Look at one experiment, with its progress told; whether a look was made."""
+    told = Reporter(experiment.pk, now)
+    told("waiting for a worker", 0.0)
+    try:
+        return look(experiment, now=now, progress=told) is not None
+    finally:
+        told.done()

@@ -110,14 +110,13 @@ def _times(matured_after: timedelta | None, now: datetime) -> list[datetime]:
 def _aggregates(one: Measure) -> tuple[list[str], timedelta | None]:
     """SQL of n, the means, and the products of distances of all pairs, in the order that `_moments` reads."""
     only = "" if one.matured_after is None else " FILTER (WHERE x.exposed_at <= %s)"
+    first = one.columns[0]
+    # Aggregates of one pair share its state, so all of the first column's pairs give means and squares as well.
     texts = [f"count(*){only}"]
-    texts += [f"regr_avgx({one.columns[0]}, {column}){only}" for column in one.columns]
-    for i, first in enumerate(one.columns):
-        texts += [
-            f"regr_sxy({first}, {second}){only}" if i != j else f"regr_sxx({first}, {second}){only}"
-            for j, second in enumerate(one.columns)
-            if j >= i
-        ]
+    texts += [f"regr_avgx({first}, {column}){only}" for column in one.columns]
+    for i, left in enumerate(one.columns):
+        texts.append(f"regr_sxx({first}, {left}){only}")
+        texts += [f"regr_sxy({left}, {right}){only}" for right in one.columns[i + 1 :]]
     return texts, one.matured_after
 
 

@@ -192,7 +192,8 @@ def _add_slot(unit: Unit, position: int, slot: Slot, said: Said, sign: int) -> N
     unit.values[2 * position] += sign * total
     unit.values[2 * position + 1] += sign * divisor
     if slot.is_quantile:
-        for bin_index in _BINS.index(values(slot.outcome, said)).tolist():
+        numbers = values(slot.outcome, said)
+        for bin_index in _BINS.index(numbers).tolist() if numbers else ():
             place = (position, bin_index)
             unit.bins[place] = unit.bins.get(place, 0) + sign
 

@@ -168,8 +168,15 @@ def write(cursor: CursorWrapper, units: Sequence[Unit]) -> None:
 
 def _row(unit: Unit) -> tuple[Any, ...]:
     row = [getattr(unit, name) for name in _COLUMNS]
+    row[7] = _array(unit.values)
     row[8] = msgspec.json.encode(unit.segments).decode()
+    row[14] = None if unit.earlier is None else _array(unit.earlier)
     return tuple(row)
+
+
+def _array(numbers: Sequence[float]) -> str:
+    """As PostgreSQL writes it: the driver would adapt number by number."""
+    return f"{{{','.join(map(repr, numbers))}}}"
 
 
 def _write_bins(cursor: CursorWrapper, changed: Sequence[tuple[int, Mapping[tuple[int, int], int]]]) -> None:

@@ -76,7 +76,7 @@ class Migration(migrations.Migration):
                     "moved",
                     models.JSONField(
                         default=list,
-                        help_text="Ranges of buckets that a minimal move took: [from, to, first, end].",
+                        help_text="Ranges of buckets that were taken from an arm: [from, to, first, end]; to is empty when nobody got them.",
                     ),
                 ),
                 ("started_at", models.DateTimeField()),

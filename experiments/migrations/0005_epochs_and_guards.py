@@ -85,6 +85,7 @@ BEGIN
         (OLD.key, OLD.unit_kind, OLD.unit_attribute, OLD.targeting, OLD.layer_id, OLD.layer_share_bp,
          OLD.obeys_holdout, OLD.design, OLD.alpha, OLD.correction, OLD.minimum_sample, OLD.planned_sample,
          OLD.config_schema, OLD.requires_review)
+        OR (NEW.coverage_bp <> OLD.coverage_bp AND OLD.state NOT IN ('running', 'paused', 'halted'))
     ) THEN
         RAISE EXCEPTION 'the experiment % is no draft, so this is fixed', OLD.key USING ERRCODE = 'check_violation';
     END IF;
@@ -100,8 +101,13 @@ BEGIN
         IF variants < 2 OR controls <> 1 OR weights <> 10000 THEN
             RAISE EXCEPTION 'the experiment % is not complete', NEW.key USING ERRCODE = 'check_violation';
         END IF;
-        IF NEW.requires_review AND NEW.approved_version IS NULL THEN
-            RAISE EXCEPTION 'the experiment % was not approved', NEW.key USING ERRCODE = 'check_violation';
+        IF NEW.requires_review AND NOT EXISTS (
+            SELECT FROM experiments_experimentevent
+            WHERE experiment_id = NEW.id AND action = 'approve'
+                AND (after ->> 'version')::int = NEW.approved_version
+                AND by_id IS NOT NULL AND by_id IS DISTINCT FROM NEW.review_requested_by_id
+        ) THEN
+            RAISE EXCEPTION 'nobody else approved the experiment %', NEW.key USING ERRCODE = 'check_violation';
         END IF;
     END IF;
     RETURN NEW;
@@ -229,6 +235,12 @@ BEGIN
     THEN
         RETURN NEW;
     END IF;
+    -- Before the start nothing happened with it, and a variant must be able to go with what is forced to it.
+    IF TG_OP = 'DELETE' AND TG_TABLE_NAME = 'experiments_forcedvariant' AND EXISTS (
+        SELECT FROM experiments_experiment WHERE id = OLD.experiment_id AND state = 'draft'
+    ) THEN
+        RETURN OLD;
+    END IF;
     RAISE EXCEPTION 'rows of % are written once; only their end comes later', TG_TABLE_NAME
         USING ERRCODE = 'check_violation';
 END $$;
@@ -275,6 +287,7 @@ AUDITED = (
     "rampstep",
     "forcedvariant",
     "allocationepoch",
+    "layerslot",
     "changerequest",
 )
 

@@ -39,7 +39,8 @@ class AllocationEpoch(models.Model):
         help_text="Slots that a unit must have, of the holdout and the layer: {name, seed, ranges}.",
     )
     moved = models.JSONField(
-        default=list, help_text="Ranges of buckets that a minimal move took: [from, to, first, end]."
+        default=list,
+        help_text="Ranges of buckets that were taken from an arm: [from, to, first, end]; to is empty when nobody got them.",
     )
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)

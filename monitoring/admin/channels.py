@@ -65,7 +65,7 @@ class ChannelAdmin(NoDeleteAdmin):
     list_before_template = "monitoring/list_head.html"
     empty_text = "Without a channel, an incident is seen only by those who look here."
     empty_link, empty_link_text = "admin:monitoring_channel_add", "Make the first channel"
-    fields = ("name", "kind", "url", "secret", "is_enabled")
+    fields = ("name", "kind", "url", "secret", "takes_experiments", "is_enabled")
     actions_detail = ("send_test",)
 
     @action(
@@ -104,7 +104,7 @@ class ChannelAdmin(NoDeleteAdmin):
         if obj is None:
             return self.fields
         if not self.has_change_permission(request, obj):
-            return ("name", "kind", "address", "is_enabled", "state")
+            return ("name", "kind", "address", "takes_experiments", "is_enabled", "state")
         return (*self.fields, "state")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Channel | None = None) -> Any:

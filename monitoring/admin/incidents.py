@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
-from django.db.models import Prefetch, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -16,20 +16,12 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
-from monitoring import incidents, plots
-from monitoring.admin.deliveries import status_badge
-from monitoring.messages import budget_text, effect_text
-from monitoring.models import Incident, IncidentState, OutboxMessage, Resolution, Severity
-from monitoring.sentences import incident_sentence
-from monitoring.slices import described
+from monitoring import incidents
+from monitoring.admin.incident_page import page, state_badge
+from monitoring.messages import incident_effect_text
+from monitoring.models import Incident, IncidentState, Resolution, Severity
 from monitoring.tasks import wake_delivery
 from triageops.admin import EstimatedPaginator, ReadOnlyAdmin, Tone, as_uuid, badge, moment
-
-_STATE_TONES = {
-    IncidentState.FIRING: Tone.HARM,
-    IncidentState.ACKNOWLEDGED: Tone.LOOK,
-    IncidentState.RECOVERING: Tone.LOOK,
-}
 
 
 class AcknowledgeForm(BaseDialogForm):
@@ -59,6 +51,22 @@ class OpenFilter(admin.SimpleListFilter):
         return queryset if chosen is None else queryset.filter(pk__in=chosen.values("pk"))
 
 
+class AboutFilter(admin.SimpleListFilter):
+    title = "about"
+    parameter_name = "about"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
+        return [("monitor", "monitor"), ("experiment", "experiment")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        choices = {
+            "monitor": Incident.objects.of_monitors,
+            "experiment": Incident.objects.of_experiments,
+        }
+        chosen = choices.get(self.value() or "")
+        return queryset if chosen is None else queryset.filter(pk__in=chosen().values("pk"))
+
+
 @admin.register(Incident)
 class IncidentAdmin(ReadOnlyAdmin):
     list_display = (
@@ -69,19 +77,20 @@ class IncidentAdmin(ReadOnlyAdmin):
         "onset",
         "opened",
         "resolved",
-        "monitor",
+        "about",
     )
-    list_filter = (OpenFilter, "severity", "monitor")
+    list_filter = (OpenFilter, AboutFilter, "severity", "monitor")
     list_select_related = ("monitor",)
     paginator = EstimatedPaginator
     show_full_result_count = False
-    search_fields = ("title",)
+    search_fields = ("title", "experiment")
+    search_help_text = "A part of the title, or of an experiment's key."
     list_before_template = "monitoring/list_head.html"
-    empty_text = "An incident will appear here when a monitor finds that a metric is worse than it may be."
+    empty_text = "An incident will appear here when a monitor finds that a metric is worse than it may be, or an experiment is halted."
     empty_link, empty_link_text = "admin:monitoring_monitor_changelist", "What is watched"
     fields = ()
     change_form_outer_before_template = "monitoring/incident.html"
-    actions_detail = ("acknowledge", "resolve")
+    actions_detail = ("acknowledge", "resolve", "resolve_halt")
 
     def has_act_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return request.user.has_perm("monitoring.change_incident")
@@ -97,18 +106,20 @@ class IncidentAdmin(ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         incident = self.get_object(request, object_id)
-        context = {} if incident is None else _page(incident)
+        context = {} if incident is None else page(incident, request)
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
         return super().get_queryset(request).select_related("monitor", "acknowledged_by", "resolved_by")
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        state = Incident.objects.filter(pk=as_uuid(object_id)).values_list("state", flat=True).first()
-        if state is None or state == IncidentState.RESOLVED:
+        incident = Incident.objects.filter(pk=as_uuid(object_id)).first()
+        if incident is None or not incident.is_open:
             return []
-        found = super().get_actions_detail(request, object_id)
-        return found if state == IncidentState.FIRING else [one for one in found if one.path != "acknowledge"]
+        unfit = {"resolve" if incident.experiment else "resolve-halt"}
+        if incident.state != IncidentState.FIRING:
+            unfit.add("acknowledge")
+        return [one for one in super().get_actions_detail(request, object_id) if one.path not in unfit]
 
     @action(
         description="Acknowledge",
@@ -146,6 +157,25 @@ class IncidentAdmin(ReadOnlyAdmin):
         },
     )
     def resolve(self, request: HttpRequest, form: ResolveForm, object_id: str) -> HttpResponse:
+        return self._resolve(request, form, object_id)
+
+    @action(
+        description="Resolve",
+        url_path="resolve-halt",
+        icon="task_alt",
+        permissions=["act"],
+        dialog={
+            "title": "Resolve this incident without resuming the experiment?",
+            "description": "Whoever was told that it began is told that it is over, but the experiment stays halted. To "
+            "resume it, go to the experiment's page and give a reason; the incident is then resolved by itself.",
+            "form_class": ResolveForm,
+            "form_submit_text": "Resolve",
+        },
+    )
+    def resolve_halt(self, request: HttpRequest, form: ResolveForm, object_id: str) -> HttpResponse:
+        return self._resolve(request, form, object_id)
+
+    def _resolve(self, request: HttpRequest, form: ResolveForm, object_id: str) -> HttpResponse:
         user, given = request.user, form.cleaned_data
         reason = Resolution(given["resolution"])
         return self._act(
@@ -181,7 +211,11 @@ class IncidentAdmin(ReadOnlyAdmin):
 
     @admin.display(description="effect")
     def size(self, incident: Incident) -> str:
-        return effect_text(incident.effect) or "–"
+        return incident_effect_text(incident) or "–"
+
+    @admin.display(description="about")
+    def about(self, incident: Incident) -> str:
+        return f"experiment {incident.experiment}" if incident.monitor is None else str(incident.monitor)
 
     @admin.display(description="onset", ordering="onset_at")
     def onset(self, incident: Incident) -> SafeString:
@@ -196,46 +230,6 @@ class IncidentAdmin(ReadOnlyAdmin):
         return moment(incident.resolved_at, "–")
 
 
-def state_badge(incident: Incident) -> SafeString:
-    return badge(incident.get_state_display(), _STATE_TONES.get(IncidentState(incident.state), Tone.NEUTRAL))
-
-
 def _person(user: Any) -> User:
     """The admin lets nobody in who is not logged in."""
     return user
-
-
-def _page(incident: Incident) -> dict[str, Any]:
-    now = timezone.now()
-    start, end = plots.around(incident, now)
-    rows = plots.evaluations_of(incident.monitor, start, end, incident.slice_key)
-    sent = (
-        OutboxMessage.objects.filter(incident=incident)
-        .order_by("channel__name", "seq")
-        .select_related("channel")
-    )
-    sent = sent.prefetch_related(Prefetch("attempts"))
-    where = described(incident.labels, incident.slice_key) or "all records"
-    return {
-        "title": "Incident",
-        "incident": incident,
-        "state": state_badge(incident),
-        "tone": "harm" if incident.is_open else "neutral",
-        "sentence": incident_sentence(incident, now),
-        "where": where,
-        "effect": effect_text(incident.effect),
-        "budget": budget_text(incident.monitor.alarms_per_30_days),
-        "charts": [
-            plots.metric_chart(
-                incident.monitor,
-                rows,
-                [incident],
-                incident.effect.get("level"),
-                title=incident.title,
-                now=now,
-            ),
-            plots.evidence_chart(rows),
-        ],
-        "events": incident.events.select_related("by"),
-        "deliveries": [(message, status_badge(message)) for message in sent],
-    }

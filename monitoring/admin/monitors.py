@@ -16,7 +16,7 @@ from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
 from monitoring import lifecycle, plots
-from monitoring.admin.incidents import state_badge
+from monitoring.admin.incident_page import state_badge
 from monitoring.admin.monitor_form import PARAMETER, MonitorForm, parameter_fields
 from monitoring.models import Incident, Monitor, MonitorState
 from monitoring.monitors import registry

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from monitoring.channels.channel import DeliveryError, Outgoing, call, refuse_failure
 from monitoring.outbound import Answer
+from triageops import wording
 
 HEADER_MAX, SECTION_MAX, FIELD_MAX, URL_MAX, TEXT_MAX = 150, 3000, 2000, 3000, 4000
 _DEAD_HOOK = frozenset(
@@ -59,7 +60,7 @@ class Slack:
         blocks.append({"type": "context", "elements": [_mrkdwn(_fine_print(message), FIELD_MAX)]})
         buttons = [
             _button(text, payload[name])
-            for text, name in (("Open incident", "incident_url"), ("Runbook", "runbook_url"))
+            for text, name in _BUTTONS
             if payload.get(name) and len(payload[name]) <= URL_MAX
         ]
         if buttons:
@@ -93,11 +94,18 @@ class Slack:
         return answer
 
 
+_BUTTONS = (
+    ("Open incident", "incident_url"),
+    ("Open experiment", "experiment_url"),
+    ("Runbook", "runbook_url"),
+)
 _FACTS = {"Where": "where", "Since": "since", "Effect": "effect_text", "Budget": "budget_text"}
 
 
 def _facts(message: Outgoing) -> list[tuple[str, str]]:
-    return [(title, message.payload[name]) for title, name in _FACTS.items() if message.payload.get(name)]
+    found = [(title, message.payload[name]) for title, name in _FACTS.items() if message.payload.get(name)]
+    affected_count = message.payload.get("affected_count")
+    return found if affected_count is None else [*found, ("Affected", wording.plural(affected_count, "unit"))]
 
 
 def _fine_print(message: Outgoing) -> str:

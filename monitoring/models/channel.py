@@ -12,6 +12,9 @@ class ChannelQuerySet(models.QuerySet["Channel"]):
     def enabled(self) -> Self:
         return self.filter(is_enabled=True)
 
+    def taking_experiments(self) -> Self:
+        return self.filter(takes_experiments=True)
+
 
 class Channel(models.Model):
     """One place where alerts go."""
@@ -33,6 +36,12 @@ class Channel(models.Model):
         "enabled",
         default=True,
         help_text="Messages of a disabled channel wait for up to 24 hours, then are given up.",
+    )
+    takes_experiments = models.BooleanField(
+        "halted experiments",
+        default=True,
+        db_default=True,
+        help_text="Tell this channel when an experiment is halted.",
     )
     disabled_reason = models.CharField(max_length=300, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -21,6 +21,8 @@ class Resolution(models.TextChoices):
     EXPECTED = "expected", "the change was expected"
     FALSE_POSITIVE = "false_positive", "it was a false alarm"
     MONITOR_CHANGED = "monitor_changed", "the monitor was changed"
+    RESUMED = "resumed", "the experiment was resumed"
+    STOPPED = "stopped", "the experiment was stopped"
 
 
 class IncidentQuerySet(models.QuerySet["Incident"]):
@@ -30,12 +32,32 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
     def resolved(self) -> Self:
         return self.filter(state=IncidentState.RESOLVED)
 
+    def of_monitors(self) -> Self:
+        return self.filter(monitor__isnull=False)
+
+    def of_experiments(self) -> Self:
+        return self.exclude(experiment="")
+
 
 class Incident(models.Model):
-    """One real change for the worse, from its discovery until it is over."""
+    """One real change for the worse, from its discovery until it is over: found by a monitor, or a halted experiment."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    monitor = models.ForeignKey(Monitor, on_delete=models.PROTECT, related_name="incidents")
+    monitor = models.ForeignKey(Monitor, null=True, on_delete=models.PROTECT, related_name="incidents")
+    # A key, as responses carry it: an experiment's key is fixed once it has started.
+    experiment = models.CharField(
+        max_length=128,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Key of the experiment that was halted.",
+    )
+    experiment_event = models.BigIntegerField(
+        null=True, help_text="Number of the experiment's change that opened it: the halt."
+    )
+    evidence = models.JSONField(
+        default=dict, db_default={}, help_text="What the halt was based on; a trigger refuses to change it."
+    )
     slice_key = models.TextField()
     labels = models.JSONField(default=dict)
     title = models.CharField(max_length=300)
@@ -70,6 +92,17 @@ class Incident(models.Model):
                 fields=["monitor", "slice_key"],
                 condition=~Q(state=IncidentState.RESOLVED),
                 name="incident_one_open_per_slice",
+            ),
+            models.UniqueConstraint(
+                fields=["experiment", "slice_key"],
+                condition=~Q(state=IncidentState.RESOLVED) & ~Q(experiment=""),
+                name="incident_one_open_per_experiment",
+            ),
+            models.UniqueConstraint(fields=["experiment_event"], name="incident_once_per_halt"),
+            models.CheckConstraint(
+                condition=Q(monitor__isnull=False, experiment="")
+                | Q(monitor__isnull=True) & ~Q(experiment=""),
+                name="incident_of_a_monitor_or_an_experiment",
             ),
             models.CheckConstraint(
                 condition=Q(state=IncidentState.RESOLVED, resolved_at__isnull=False) & ~Q(resolution="")

@@ -16,7 +16,7 @@ Colours are words: "var(--to-harm)" is looked up in the theme that is on, and ag
 be "band" (rows of time, low, high) or "whisker" (rows of low, high, position): charts.js draws them.
 """
 
-from triageops.charts.chart import Chart, Options, Tone, hues
+from triageops.charts.chart import Chart, Options, Tone, hues, replaced
 from triageops.charts.compare import Effect, bars, intervals
 from triageops.charts.time import Level, Mark, Point, Series, Span, lines, sparkline, time_table
 
@@ -34,6 +34,7 @@ __all__ = [
     "hues",
     "intervals",
     "lines",
+    "replaced",
     "sparkline",
     "time_table",
 ]

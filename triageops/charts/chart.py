@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from triageops.wording import Style
@@ -43,6 +43,11 @@ class Chart:
     def payload(self) -> Options:
         """What the page's script reads."""
         return {"options": self.options, "style": self.style, "unit": self.unit, "title": self.title}
+
+
+def replaced(chart: Chart, **changes: Any) -> Chart:
+    """The same plot with, say, another table under it; one without a picture stays as it is."""
+    return chart if chart.empty else replace(chart, **changes)
 
 
 def hues(keys: Iterable[str], control: str = "") -> dict[str, str]:

@@ -10,13 +10,18 @@ from triageops.wording import Style, interval, styled
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """An estimate with its interval; None where there are not enough data yet."""
+    """An estimate with its interval; None where there are not enough data yet. `key` decides its colour, as in Series."""
 
     label: str
     value: float | None
     low: float | None
     high: float | None
     is_control: bool = False
+    key: str = ""
+
+    @property
+    def colour_key(self) -> str:
+        return self.key or self.label
 
 
 def intervals(
@@ -27,6 +32,7 @@ def intervals(
     style: Style = "number",
     unit: str = "",
     is_higher_better: bool | None = None,
+    control: str = "",
     empty: str = "Not enough data yet.",
     **others: Any,
 ) -> Chart:
@@ -35,13 +41,13 @@ def intervals(
     if not shown:
         return Chart(key=key, title=title, style=style, unit=unit, empty=empty, **others)
     sides = {True: ("← worse", "better →"), False: ("← better", "worse →"), None: ("", "")}[is_higher_better]
-    colours = hues([row.label for row in shown])
+    colours = hues([row.colour_key for row in shown], control)
     whiskers = [
-        {"value": [row.low, row.high, at], "itemStyle": {"color": colours[row.label]}}
+        {"value": [row.low, row.high, at], "itemStyle": {"color": colours[row.colour_key]}}
         for at, row in enumerate(shown)
     ]
     dots = [
-        {"value": [row.value, at, row.low, row.high], "itemStyle": {"color": colours[row.label]}}
+        {"value": [row.value, at, row.low, row.high], "itemStyle": {"color": colours[row.colour_key]}}
         for at, row in enumerate(shown)
     ]
     options = frame() | {
@@ -91,9 +97,10 @@ def bars(
     unit: str = "",
     control: str = "",
     empty: str = "Nothing was counted yet.",
+    is_line: bool = False,
     **others: Any,
 ) -> Chart:
-    """Bars side by side: one place per label, one colour per group."""
+    """Bars side by side, or lines: one place per label, one colour per group."""
     if not any(value is not None for values in groups.values() for value in values):
         return Chart(key=key, title=title, style=style, unit=unit, empty=empty, **others)
     colours = hues(groups, control)
@@ -101,7 +108,7 @@ def bars(
         "xAxis": {"type": "category", "data": list(labels)},
         "yAxis": {"type": "value", "name": unit},
         "series": [
-            {"type": "bar", "id": f"bar:{name}", "name": name, "data": list(values)}
+            {"type": "line" if is_line else "bar", "id": f"bar:{name}", "name": name, "data": list(values)}
             | {"itemStyle": {"color": colours[name]}}
             for name, values in groups.items()
         ],

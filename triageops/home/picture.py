@@ -81,7 +81,7 @@ def picture(
 
 def _candidates(metrics: Iterable[QualityMetric], wanted: str, incidents: Iterable[Incident]) -> list[str]:
     """Metrics to draw, the most telling first: asked for, in trouble, classified, discovered."""
-    trouble = {incident.monitor.metric for incident in incidents if incident.is_open}
+    trouble = {incident.monitor.metric for incident in incidents if incident.is_open and incident.monitor}
     known = [metric for metric in metrics if metric.key not in RESPONSE_METRICS]
     known.sort(
         key=lambda metric: (

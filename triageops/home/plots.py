@@ -40,7 +40,9 @@ def quality(
     if metric is None:
         return charts.Chart(key="quality", title="Quality over time", size="large", empty=empty)
     style = _style_of(metric)
-    concerned = [incident for incident in incidents if incident.monitor.metric == metric.key]
+    concerned = [
+        incident for incident in incidents if incident.monitor and incident.monitor.metric == metric.key
+    ]
     better = {"higher": ", higher is better", "lower": ", lower is better"}.get(metric.direction, "")
     return charts.lines(
         key="quality",

@@ -72,7 +72,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         metrics=metrics,
         wanted=request.GET.get("metric", ""),
         variants=variants,
-        incidents=incidents,
+        # The plots show metrics that monitors watch.
+        incidents=[incident for incident in incidents if incident.monitor is not None],
         span=WINDOWS[key][0],
         access=access,
         now=now,

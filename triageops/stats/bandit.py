@@ -32,7 +32,7 @@ def top_two_weights(
 
         w_i = alpha_i (beta + (1 - beta) sum over j other than i of alpha_j / (1 - alpha_j)).
 
-    Source: D. Russo, "Simple Bayesian algorithms for best-arm identification" (2020), section 3.3. By quadrature,
+    Source: D. Russo, "Simple Bayesian algorithms for best-arm identification" (2020), top-two Thompson sampling. By quadrature,
     so equal inputs give equal weights; accuracy of alpha about 1e-6, of a weight one basis point. The tests'
     reference: draws of random numbers, as the algorithm is defined.
     """

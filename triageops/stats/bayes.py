@@ -27,7 +27,7 @@ def posterior(
     """Normal estimate of effect (treatment minus control) and se > 0, normal prior; prior_sd inf is flat.
 
     se, prior_sd: > 0; else, or when anything else is not finite, ValueError. Source: Gelman et al., "Bayesian
-    Data Analysis" (3rd ed.), eq. 2.10; losses: Stucchio, "Bayesian A/B testing at VWO" (2015), with E max(0, x)
+    Data Analysis" (3rd ed.), section 2.5; losses: Stucchio, "Bayesian A/B testing at VWO" (2015), with E max(0, x)
     of a normal x. Accuracy: about 1e-14 of mean and sd. The tests' reference values: scipy.integrate.quad.
     """
     if not (math.isfinite(effect) and math.isfinite(prior_mean) and 0 < se < math.inf and prior_sd > 0):

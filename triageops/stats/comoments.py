@@ -2,8 +2,7 @@
 
 The vector is what one unit (a user) contributes: numerator, denominator, their values before the experiment.
 Source: Chan, Golub, LeVeque, "Algorithms for computing the sample variance" (1983), and its extension to
-cross products, Pebay, "Formulas for robust, one-pass parallel computation of covariances" (SAND2008-6212,
-eq. 3.4). The tests' reference values come from exact fractions and numpy.cov.
+cross products, Pebay, "Formulas for robust, one-pass parallel computation of covariances" (SAND2008-6212). The tests' reference values come from exact fractions and numpy.cov.
 Accuracy: as in moments.py, about 1e-15 relative to the distance of the values from their mean plus one rounding
 of the mean itself. Values whose squares leave the range of doubles (beyond about 1e150) are refused.
 """

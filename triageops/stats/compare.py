@@ -13,9 +13,9 @@ A ratio is sum(num) / sum(den) with the delta method: R = mean(num) / mean(den),
 Var R = var(Z) / n. CUPED regresses the outcome (Z for a ratio) on the pre value and is_new with one theta for
 all arms and strata, fitted within them: m' = m - theta (mean X of the arm - mean X of the stratum).
 
-Sources: Deng, Knoblich, Lu, "Applying the delta method in metric analytics" (2018), eq. 3; Deng, Xu, Kohavi,
-Walker, "Improving the sensitivity of online controlled experiments" (CUPED, 2013), eq. 4; Miratrix, Sekhon, Yu,
-"Adjusting treatment effect estimates by post-stratification" (2013), eq. 5.
+Sources: Deng, Knoblich, Lu, "Applying the delta method in metric analytics" (2018); Deng, Xu, Kohavi,
+Walker, "Improving the sensitivity of online controlled experiments" (CUPED, 2013); Miratrix, Sekhon, Yu,
+"Adjusting treatment effect estimates by post-stratification" (2013).
 Accuracy: about 1e-12; a variance below 1e-12 of the terms it is the difference of is 0. Standard errors hold
 for large samples (at least 25 units and 5 events an arm). The tests' reference values: scipy's Welch test,
 statsmodels' test of two proportions, its cluster-robust regression and its ANCOVA.

@@ -148,7 +148,7 @@ def _pooled(cells: Iterable[Linear | None], covariate_count: int) -> FloatArray:
 def _least_squares(pooled: FloatArray) -> FloatArray:
     """Slopes of the outcome; of covariates that do not differ, or repeat each other, the shortest solution."""
     scale = np.sqrt(np.maximum(np.diagonal(pooled)[1:], 0.0))
-    scale[scale == 0] = np.inf
+    scale[scale == 0] = 1.0
     inverse = np.linalg.pinv(pooled[1:, 1:] / np.outer(scale, scale), rcond=1e-10, hermitian=True)
     return np.asarray(inverse @ (pooled[1:, 0] / scale) / scale, dtype=np.float64)
 

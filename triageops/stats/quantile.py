@@ -80,8 +80,9 @@ def quantile_sequence(points: Sequence[CdfPoint], level: float, multiplier: floa
     just outside of all accepted ones, so coarse candidates widen the interval and never shift it.
 
     Accepted with the larger of a point's own standard error and the one at the crossing (Woodruff's): beyond
-    the largest value F is 1 and its own error 0, which is no certainty. So `None` also says that there are
-    too few units: fewer than `needed_n` independent values leave one end open. Thresholds known to be outside
+    the largest value F is 1 and its own error 0, which is no certainty (with own errors alone, a p99 of 600
+    users lay above 6.5 % of simulated 95 % intervals; so it does 1.6 %). So None also says that there are too few
+    units: fewer than `needed_n` independent values leave one end open. Thresholds known to be outside
     of all values may be added as points of share 0 or 1 and se 0.
     """
     if not 0 < level < 1 or not 0 < multiplier < math.inf:
@@ -116,7 +117,7 @@ def difference(treatment: QuantileEstimate, control: QuantileEstimate) -> Quanti
 def needed_n(level: float, z: float) -> int:
     """Independent values without which an interval of multiplier z has no end: z^2 max(odds, 1 / odds).
 
-    Source: Yao, Li, Lu, "Statistical inference on quantiles" (2024): 381 for p99 at z = 1.96. Clustered values
+    Source: Yao, Li, Lu (2024), with Deng, Knoblich, Lu (2018): 381 for p99 at z = 1.96. Clustered values
     need this many in effect, n divided by the design effect.
     """
     if not 0 < level < 1 or not 0 < z < math.inf:

@@ -9,9 +9,10 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.utils import timezone
 
+from experiments import drafts
 from experiments import lifecycle as experiment_lifecycle
 from experiments.assignment import BASIS_POINTS
-from experiments.models import Experiment, Variant
+from experiments.models import Experiment
 from feedback.models import Direction, MetricKind, QualityMetric
 from monitoring import lifecycle as monitor_lifecycle
 from monitoring.models import Channel, Monitor, Severity
@@ -31,6 +32,61 @@ METRICS = {
         MetricKind.RATE, Direction.LOWER, "A clinician would have sent the patient to more urgent care.",
     ),
 }  # fmt: skip
+DEFINITION: dict[str, Any] = {
+    "name": "Which model answers triage questions best",
+    "hypothesis": "claude-2 helps as much as gpt-4 at half the cost; llama2-70b is a little worse and far cheaper.",
+    "minimum_effect": 0.02,
+    "planned_sample": 3_000,
+    "variants": [
+        {
+            "key": key,
+            "is_control": key == CONTROL,
+            "weight_bp": round(share * BASIS_POINTS),
+            "config": {"model": key, "temperature": 0.2},
+        }
+        for key, share in VARIANTS.items()
+    ],
+    "metrics": [
+        {
+            "key": "helpfulness",
+            "name": "helpfulness",
+            "role": "primary",
+            "kind": "ratio",
+            "source": "quality:helpfulness",
+            "margin": 0.04,
+        },
+        {
+            "key": "cost",
+            "name": "cost per answer",
+            "kind": "ratio",
+            "source": "response:cost",
+            "better": "lower",
+        },
+        {
+            "key": "thumbs_up",
+            "name": "thumbs-up among feedback",
+            "kind": "ratio",
+            "source": "feedback:positive",
+        },
+        {
+            "key": "latency_p95",
+            "name": "latency p95",
+            "kind": "quantile",
+            "quantile": 0.95,
+            "source": "response:latency_seconds",
+            "better": "lower",
+        },
+        {
+            "key": "errors",
+            "name": "error rate",
+            "role": "guardrail",
+            "kind": "ratio",
+            "source": "response:error",
+            "better": "lower",
+            "margin": 0.02,
+        },
+    ],
+}
 MONITOR = "Helpfulness of every variant"
 CHANNEL = "Receiver of the demo"
 
@@ -69,27 +125,13 @@ def _define_metrics() -> None:
 
 
 def _experiment(now: datetime) -> Experiment:
-    experiment, is_new = Experiment.objects.get_or_create(
-        key=KEY,
-        defaults={
-            "name": "Which model answers triage questions best",
-            "hypothesis": "claude-2 helps as much as gpt-4 at half the cost; llama2-70b is a little worse and far cheaper.",
-        },
-    )
-    if not is_new:
-        return experiment
-    for position, (key, share) in enumerate(VARIANTS.items()):
-        Variant.objects.create(
-            experiment=experiment,
-            key=key,
-            position=position,
-            is_control=key == CONTROL,
-            weight_bp=round(share * BASIS_POINTS),
-            config={"model": key, "temperature": 0.2},
-        )
+    found = Experiment.objects.filter(key=KEY).first()
+    if found is not None:
+        return found
     # It began when the history begins that the demo is about to send.
     began_at = (now - HISTORY).replace(second=0, microsecond=0)
-    return experiment_lifecycle.start(experiment, by=None, now=began_at, reason="demo")
+    draft = drafts.create(KEY, DEFINITION, by=None, now=began_at)
+    return experiment_lifecycle.start(draft, by=None, now=began_at, reason="demo")
 
 
 def _channel(url: str) -> Channel:

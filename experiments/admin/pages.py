@@ -1,0 +1,134 @@
+"""Pages beside the definition: how units were dealt, who is forced, what was changed, how clients ask."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from experiments import forcing
+from experiments.admin.differences import differences, named
+from experiments.admin.opening import CHANGE, Admin, back, opened, person, render, tell
+from experiments.forms import ForceForm, MoveForm
+from experiments.models import AllocationEpoch, Experiment, ExperimentEvent
+from experiments.overview import Arm, arms_of, control_key
+from triageops.rest import Problem
+
+PER_PAGE = 30
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """One epoch with the pieces of its bar."""
+
+    epoch: AllocationEpoch
+    arms: list[Arm]
+
+
+@dataclass(frozen=True)
+class Told:
+    """One line of the audit."""
+
+    event: ExperimentEvent
+    who: str
+    what: str
+    changes: list[str]
+
+
+def epochs(admin: Admin, request: HttpRequest, object_id: str) -> HttpResponse:
+    experiment = opened(admin, request, object_id)
+    control = control_key(list(experiment.variants.all()))
+    rows = experiment.epochs.select_related("by").order_by("-number")
+    shown = Paginator(rows, PER_PAGE).get_page(request.GET.get("p"))
+    dealt = [Dealt(epoch, arms_of(epoch.weights, control)) for epoch in shown]
+    return render(admin, request, "epochs", experiment, "Epochs", dealt=dealt, shown=shown, here="epochs")
+
+
+def audit(admin: Admin, request: HttpRequest, object_id: str) -> HttpResponse:
+    experiment = opened(admin, request, object_id)
+    rows = experiment.events.select_related("by", "api_key")
+    shown = Paginator(rows, PER_PAGE).get_page(request.GET.get("p"))
+    told = [
+        Told(event, _who(event), named(event.action), differences(event.before, event.after))
+        for event in shown
+    ]
+    return render(admin, request, "audit", experiment, "Audit", told=told, shown=shown, here="audit")
+
+
+def _who(event: ExperimentEvent) -> str:
+    if event.api_key is not None:
+        return f"API key {event.api_key.name}"
+    return str(event.by or "the system")
+
+
+def forced(admin: Admin, request: HttpRequest, object_id: str) -> HttpResponse:
+    """Who is forced; adding and removing are posted here."""
+    may_change = request.user.has_perm(CHANGE)
+    experiment = opened(admin, request, object_id, CHANGE if request.method == "POST" else "")
+    is_removal = "remove" in request.POST
+    form = ForceForm(request.POST if request.POST and not is_removal else None, experiment=experiment)
+    if is_removal:
+        return _unforce(admin, request, experiment)
+    if request.method == "POST" and form.is_valid():
+        answer = _force(admin, request, experiment, form)
+        if answer is not None:
+            return answer
+    rows = experiment.forced.standing().select_related("variant", "by")
+    shown = Paginator(rows, PER_PAGE).get_page(request.GET.get("p"))
+    context = {"form": form, "shown": shown, "may_change": may_change, "here": "forced"}
+    return render(admin, request, "forced", experiment, "Forced units", **context)
+
+
+def _force(
+    admin: Admin, request: HttpRequest, experiment: Experiment, form: ForceForm
+) -> HttpResponse | None:
+    given = form.cleaned_data
+    experiment.version = given["version"]
+    try:
+        forcing.force(
+            experiment,
+            given["unit"],
+            given["variant"],
+            by=person(request),
+            now=timezone.now(),
+            reason=given["reason"],
+        )
+    except Problem as refused:
+        form.add_error(None, " ".join(filter(None, (refused.detail, refused.fix))))
+        return None
+    admin.log_change(request, experiment, f"Forced a unit to {given['variant']}.")
+    messages.success(request, f"{given['unit']} gets {given['variant']}, and is not analysed.")
+    return back(experiment, "forced")
+
+
+def _unforce(admin: Admin, request: HttpRequest, experiment: Experiment) -> HttpResponse:
+    form = MoveForm(request.POST, experiment=experiment)
+    unit = request.POST["remove"]
+    try:
+        experiment.version = form.cleaned_data["version"] if form.is_valid() else -1
+        forcing.unforce(experiment, unit, by=person(request), now=timezone.now())
+    except Problem as refused:
+        tell(request, refused)
+    else:
+        admin.log_change(request, experiment, "A unit is no longer forced.")
+        messages.success(request, f"{unit} is treated as any other unit; it stays out of the analysis.")
+    return back(experiment, "forced")
+
+
+def ask(admin: Admin, request: HttpRequest, object_id: str) -> HttpResponse:
+    """What a client sends, in each of the ways, to be copied."""
+    experiment = opened(admin, request, object_id)
+    context: dict[str, Any] = {"key": experiment.key, "here": "ask", "attributes": _attributes(experiment)}
+    return render(admin, request, "asking", experiment, "How clients ask", **context)
+
+
+def _attributes(experiment: Experiment) -> str:
+    """The context of a call, as JSON: the unit, and the attributes that the targeting reads."""
+    named = [name for name in experiment.targeting if not name.startswith("$")]
+    found = {"targetingKey": "user-1"} | dict.fromkeys(named, "...")
+    if experiment.unit_attribute:
+        found = {experiment.unit_attribute: "user-1"} | found
+    return json.dumps({"context": found})

@@ -1,0 +1,198 @@
+"""What an experiment found, as its page shows it; kept current by the page's script, and everything also as numbers."""
+
+import csv
+import io
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from experiments import overview, pictures
+from experiments.admin.opening import CHANGE, Admin, address, back, opened
+from experiments.analysis import progress, samples
+from experiments.models import Experiment, ExperimentMetric
+from experiments.results import lines, results
+from experiments.tasks import look_at_one
+from triageops import charts
+from triageops.admin import Tone
+from triageops.wording import interval, money, number, seconds, share, styled
+
+_TONES = {
+    "ship": Tone.GOOD,
+    "cheaper": Tone.GOOD,
+    "harmful": Tone.HARM,
+    "futile": Tone.LOOK,
+    "keep": Tone.NEUTRAL,
+    "wait": Tone.NEUTRAL,
+}
+_WORDS = {
+    "ship": "Ship", "cheaper": "Not inferior and cheaper", "harmful": "Harmful", "futile": "Futile",
+    "keep": "Keep running", "wait": "Not enough data",
+}  # fmt: skip
+_VERDICTS = {
+    "better": ("better", Tone.GOOD),
+    "worse": ("worse", Tone.HARM),
+    "open": ("not decided", Tone.NEUTRAL),
+    "harm": ("worse than allowed", Tone.HARM),
+    "ok": ("within the margin", Tone.NEUTRAL),
+    "waiting": ("not enough data", Tone.NEUTRAL),
+}
+_LEVELS = {"ok": Tone.GOOD, "look": Tone.LOOK, "harm": Tone.HARM}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the table of effects."""
+
+    metric: str
+    note: str
+    variant: str
+    colour: str
+    value: str
+    effect: str
+    relative: str
+    strength: str
+    verdict: str
+    tone: Tone
+
+
+def results_context(request: HttpRequest, experiment: Experiment) -> dict[str, Any]:
+    """For `experiments/results.html`; empty before the start."""
+    if experiment.started_at is None:
+        return {}
+    found = results(experiment, timezone.now())
+    metrics = list(experiment.metrics.order_by("position", "id"))
+    decision = found["decision"]
+    may_see_feedback = request.user.has_perm("feedback.view_feedback")
+    return {
+        "found": found,
+        "looked_at": found["looked_at"] and datetime.fromisoformat(found["looked_at"]),
+        "decision_tone": _TONES[decision["decision"]],
+        "decision_word": _WORDS[decision["decision"]],
+        "checks": [
+            {
+                **check,
+                "tone": _LEVELS[check["level"]],
+                "sentence": check["sentence"][:1].upper() + check["sentence"][1:],
+            }
+            for check in found["health"]
+        ],
+        "forest": pictures.forest(found),
+        "over_time": pictures.over_time(found, metrics),
+        "traffic": pictures.traffic(found),
+        "segment_charts": pictures.segment_charts(found, metrics),
+        "lines": _lines(found, metrics),
+        "service": _service(found),
+        "samples": samples.comments(experiment) if may_see_feedback else [],
+        "progress": progress.read(experiment.pk),
+        "progress_percent": round(100 * found["progress"]) if found["progress"] is not None else None,
+        "live_address": address("results", experiment),
+        "look_address": address("look", experiment),
+        "numbers_address": address("numbers", experiment),
+        "power_address": address("power", experiment),
+        "has_no_units": experiment.is_running and not found["units"],
+        "units_word": overview.units_word(experiment),
+    }
+
+
+def _lines(found: dict[str, Any], metrics: list[ExperimentMetric]) -> list[Line]:
+    colours = charts.hues([one["key"] for one in found["variants"]], pictures.control_of(found))
+    of = {metric.key: metric for metric in metrics}
+    rows = []
+    for one in found["metrics"]:
+        metric = of[one["key"]]
+        better = "higher is better" if one["better"] == "higher" else "lower is better"
+        note = f"{one['role']}, {better}"
+        for arm in one["arms"]:
+            word, tone = _VERDICTS.get(arm["verdict"], ("", Tone.NEUTRAL))
+            rows.append(
+                Line(
+                    metric=one["name"],
+                    note=note,
+                    variant=arm["variant"],
+                    colour=colours[arm["variant"]],
+                    value=_value(arm, metric, one["style"]),
+                    effect="control" if arm["is_control"] else arm["text"] or "–",
+                    relative=_relative(arm),
+                    strength=_strength(arm),
+                    verdict="" if arm["is_control"] else word,
+                    tone=tone,
+                )
+            )
+    return rows
+
+
+def _value(arm: dict[str, Any], metric: ExperimentMetric, style: Any) -> str:
+    if arm["value"] is None:
+        return "–"
+    text = styled(arm["value"], style)
+    around = interval(arm["value_low"], arm["value_high"], style)
+    return f"{text} ({around})" if around else text
+
+
+def _relative(arm: dict[str, Any]) -> str:
+    found = arm["relative"]
+    if not found:
+        return "–"
+    if found["low"] is None or found["high"] is None:
+        return f"{share(found['lift'], 2)} (undefined)"
+    return f"{share(found['lift'], 2)} ({number(100 * found['low'], 2)} to {share(found['high'], 2)})"
+
+
+def _strength(arm: dict[str, Any]) -> str:
+    p = arm["p_corrected"] if arm["p_corrected"] is not None else arm["p_any"]
+    return "–" if p is None else f"p = {number(p, 2)}" if p >= 0.0001 else "p < 0.0001"
+
+
+def _service(found: dict[str, Any]) -> list[dict[str, str]]:
+    return [
+        {
+            "variant": one["variant"],
+            "responses": number(one["responses"]),
+            "errors": share(one["error_rate"]),
+            "mean": seconds(one["latency_mean"]),
+            "p50": seconds(one["latency_p50"]),
+            "p95": seconds(one["latency_p95"]),
+            "cost": money(one["cost_mean"]),
+            "total": money(one["cost_total"]),
+        }
+        for one in found["service"]
+    ]
+
+
+def live(admin: Admin, request: HttpRequest, object_id: str) -> HttpResponse:
+    """The parts that change, for the page's script."""
+    experiment = opened(admin, request, object_id)
+    context = {"original": experiment, **results_context(request, experiment)}
+    return TemplateResponse(request, "experiments/results.html", context)
+
+
+def look(admin: Admin, request: HttpRequest, object_id: str) -> HttpResponse:
+    """A person asks for a look now."""
+    experiment = opened(admin, request, object_id, CHANGE)
+    if request.method == "POST":
+        try:
+            look_at_one.delay(experiment_id=experiment.pk)
+        except OperationalError:
+            messages.error(request, "The workers cannot be reached; try again in a moment.")
+        else:
+            progress.Reporter(experiment.pk, timezone.now())("waiting for a worker", 0.0)
+            messages.success(request, "A look was asked for; the page shows how far it is.")
+    return back(experiment)
+
+
+def numbers(admin: Admin, request: HttpRequest, object_id: str) -> HttpResponse:
+    """All estimates of the last look as CSV."""
+    experiment = opened(admin, request, object_id)
+    text = io.StringIO()
+    csv.writer(text).writerows(lines(results(experiment, timezone.now())))
+    return HttpResponse(
+        text.getvalue(),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{experiment.key}-results.csv"'},
+    )
