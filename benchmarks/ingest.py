@@ -5,8 +5,6 @@ import io
 import itertools
 import json
 import multiprocessing
-import selectors
-import socket
 import statistics
 import time
 import uuid
@@ -15,6 +13,7 @@ from datetime import UTC, datetime
 
 import psycopg2
 
+from benchmarks.load import load, request
 from benchmarks.product import Product, running
 
 SINGLE_CONNECTIONS = 16
@@ -44,84 +43,20 @@ def items(count: int) -> Iterator[dict[str, object]]:
         }
 
 
-def request(product: Product, path: str, body: bytes) -> bytes:
-    head = (
-        f"POST /api/v1{path} HTTP/1.1\r\nHost: 127.0.0.1:{product.port}\r\nAuthorization: Bearer {product.key}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
-
-
-class Connection:
-    """One keep-alive connection that sends a request as soon as the last one was answered."""
-
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.buffer = bytearray()
-
-    def answer(self) -> int | None:
-        """Status of the answer once it is whole."""
-        data = self.socket.recv(262_144)
-        if not data:
-            raise SystemExit("the server closed the connection")
-        self.buffer += data
-        end = self.buffer.find(b"\r\n\r\n")
-        if end < 0:
-            return None
-        head = bytes(self.buffer[:end]).lower()
-        length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
-        if len(self.buffer) < end + 4 + length:
-            return None
-        status = int(head[9:12])
-        if status not in {200, 201}:
-            raise SystemExit(f"refused: {bytes(self.buffer[:600])!r}")
-        del self.buffer[: end + 4 + length]
-        return status
-
-
-def load(port: int, connections: int, requests: list[bytes], seconds: float) -> tuple[int, float]:
-    """Requests answered, and the time it took; stops when the time or the requests are used up."""
-    waiting = iter(requests)
-    done, open_count = 0, 0
-    with selectors.DefaultSelector() as selector:
-        began = time.perf_counter()
-        for _ in range(connections):
-            connection = Connection(port)
-            connection.socket.sendall(next(waiting))
-            selector.register(connection.socket, selectors.EVENT_READ, connection)
-            open_count += 1
-        while open_count:
-            for key, _ in selector.select():
-                if key.data.answer() is None:
-                    continue
-                done += 1
-                following = next(waiting, None) if time.perf_counter() - began < seconds else None
-                if following is None:
-                    selector.unregister(key.fileobj)
-                    key.data.socket.close()
-                    open_count -= 1
-                else:
-                    key.data.socket.sendall(following)
-        return done, time.perf_counter() - began
-
-
 def single(product: Product, seconds: float) -> float:
     requests = [
-        request(product, "/feedback", json.dumps(item).encode()) for item in items(int(4000 * seconds))
+        request(product, "/api/v1/feedback", json.dumps(item).encode()) for item in items(int(4000 * seconds))
     ]
-    done, took = load(product.port, SINGLE_CONNECTIONS, requests, seconds)
-    return done / took
+    return load(product.port, SINGLE_CONNECTIONS, requests, seconds).rate
 
 
 def bulk(product: Product, seconds: float) -> float:
     bodies = max(2 * BULK_CONNECTIONS, int(12 * seconds))
     requests = [
-        request(product, "/feedback/bulk", json.dumps(list(items(BULK_ITEMS))).encode())
+        request(product, "/api/v1/feedback/bulk", json.dumps(list(items(BULK_ITEMS))).encode())
         for _ in range(bodies)
     ]
-    done, took = load(product.port, BULK_CONNECTIONS, requests, seconds)
-    return done * BULK_ITEMS / took
+    return load(product.port, BULK_CONNECTIONS, requests, seconds).rate * BULK_ITEMS
 
 
 def row(item: dict[str, object]) -> tuple[object, ...]:

@@ -8,12 +8,16 @@ compare with GrowthBook's Python package and with vectors computed by Node.js.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 BASIS_POINTS = 10_000
 
 _FNV_BASIS = 2166136261
+_FNV_PRIME = 16777619
 
 Range = tuple[float, float]
 
@@ -47,12 +51,34 @@ def continued(value: int, text: str) -> int:
     return value
 
 
+def _hashes_of_three_digits() -> array[int]:
+    """At 1 000 * state + number: the hash of the number's three digits that follows this state, 0 to 255."""
+    numbers = np.arange(1_000)
+    found = np.arange(256)[:, np.newaxis].repeat(1_000, axis=1)
+    for place in (100, 10, 1):
+        found = ((found ^ (numbers // place % 10 + ord("0"))) * _FNV_PRIME) & 0xFFFFFFFF
+    return array("I", found.astype(np.uint32).tobytes())
+
+
+# Each step mixes its character into the last byte of the state only, so that a state is a multiple of 256, which the
+# characters only multiply, plus that byte, whose way through three digits is looked up.
+_CUBED = pow(_FNV_PRIME, 3, 2**32)
+_THREE_DIGITS = _hashes_of_three_digits()
+_FIRST_DIGITS = [fnv1a32(str(number)) for number in range(2**32 // 1_000_000 + 1)]
+
+
 def bucket_number(seed_hash: int, unit: str) -> int:
     """The unit's bucket from 0 to 9 999 in version 2 of the hash; seed_hash is fnv1a32(seed)."""
-    value = _FNV_BASIS
-    for digit in b"%d" % continued(seed_hash, unit):
-        value = ((value ^ digit) * 16777619) & 0xFFFFFFFF
-    return value % BASIS_POINTS
+    front, last = divmod(continued(seed_hash, unit), 1_000)
+    first, middle = divmod(front, 1_000)
+    if not first:
+        # One in four thousand has fewer than seven digits.
+        return fnv1a32(str(front * 1_000 + last)) % BASIS_POINTS
+    value = _FIRST_DIGITS[first]
+    byte = value & 255
+    value = ((value - byte) * _CUBED + _THREE_DIGITS[byte * 1_000 + middle]) & 0xFFFFFFFF
+    byte = value & 255
+    return (((value - byte) * _CUBED + _THREE_DIGITS[byte * 1_000 + last]) & 0xFFFFFFFF) % BASIS_POINTS
 
 
 def bucket(seed: str, unit: str, version: int = 2) -> float | None:

@@ -7,7 +7,6 @@ from datetime import datetime
 from django.utils.html import format_html
 
 from experiments import lifecycle
-from experiments.assignment import BASIS_POINTS
 from experiments.definition import in_percent
 from experiments.models import Experiment, State, UnitKind, Variant
 from triageops import charts

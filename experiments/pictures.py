@@ -33,7 +33,8 @@ def forest(found: Found) -> charts.Chart:
             if arm["is_control"]:
                 continue
             label = f"{metric['name']}{role} · {arm['variant']}"
-            scale = abs(control["value"]) if control and control["value"] else 0.0
+            # Where the control's value is 0, the variant's own stands in: the picture then says “all of it”.
+            scale = abs((control and control["value"]) or arm["value"] or 0.0)
             cells.append((label, arm["text"] or "not enough data yet", arm["verdict"]))
             if scale and arm["effect"] is not None and arm["low"] is not None and arm["high"] is not None:
                 ends = sorted((sign * arm["low"] / scale, sign * arm["high"] / scale))

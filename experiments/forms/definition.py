@@ -79,6 +79,10 @@ class ExperimentForm(forms.ModelForm[Experiment]):
         super().__init__(*arguments, **options)
         if "seen_version" in self.fields:
             self.fields["seen_version"].initial = self.instance.version
+        # Django gives defaults of the model only to fields that it made itself.
+        for name in ("coverage_bp", "layer_share_bp", "alpha", "bandit_floor_bp", "targeting"):
+            if name in self.fields and self.instance.pk is None:
+                self.fields[name].initial = getattr(self.instance, name)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
@@ -100,6 +104,7 @@ class LaterForm(forms.ModelForm[Experiment]):
         model = Experiment
         fields = LATER_FIELDS
         widgets = {"hypothesis": UnfoldAdminTextareaWidget({"rows": 3})}
+        labels = {"auto_ship": "Ship by itself"}
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from experiments import allocation, lifecycle
-from experiments.models import Experiment, Variant
+from experiments import allocation, drafts, lifecycle
+from experiments.models import Experiment, Holdout, Layer
 from feedback import ingest, rollups
 from feedback.models import ALL_SCOPES, ApiKey, Direction, MetricKind, QualityMetric
 from feedback.shapes import FeedbackShape, ResponseShape
@@ -113,12 +113,17 @@ def orphan(key: ApiKey, now: datetime) -> None:
 
 
 def experiment(now: datetime) -> Experiment:
-    draft = Experiment.objects.create(key="llm_model_ab_test", name="Which model answers best")
-    for position, (key, weight_bp) in enumerate(WEIGHTS.items()):
-        Variant.objects.create(
-            experiment=draft, key=key, position=position, is_control=position == 0, weight_bp=weight_bp,
-            config={"model": key, "temperature": 0.2},
-        )  # fmt: skip
+    variants = [
+        {
+            "key": key,
+            "is_control": position == 0,
+            "weight_bp": weight_bp,
+            "config": {"model": key, "temperature": 0.2},
+        }
+        for position, (key, weight_bp) in enumerate(WEIGHTS.items())
+    ]
+    definition = {"name": "Which model answers best", "variants": variants}
+    draft = drafts.create("llm_model_ab_test", definition, by=None, now=now)
     running = lifecycle.start(draft, by=None, now=now - timedelta(days=5))
     for number in range(20):
         allocation.assign(running.key, f"user-{number}", now=now)
@@ -174,6 +179,8 @@ def schedule(now: datetime) -> None:
 
 
 def everything(now: datetime, days: float = 7.0) -> Incident:
+    Layer.objects.create(key="triage", description="All that changes the answer to a patient.")
+    Holdout.objects.create()
     facts(api_key(now), now, days)
     experiment(now)
     schedule(now)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from django.db import transaction
+
 from experiments import audit, lifecycle
 from experiments.audit import Change
 from experiments.models import Experiment, Variant
@@ -14,8 +16,14 @@ WEIGHTS = {"gpt-4": 5_000, "claude-2": 3_000, "llama2-70b": 2_000}
 
 def draft(weights: dict[str, int] | None = None, control: str | None = "gpt-4", **changes: Any) -> Experiment:
     """A draft with the variants of `weights`; each has the config {"model": key}."""
+    # At once, as the audit asks for it.
+    with transaction.atomic():
+        return _drafted(WEIGHTS if weights is None else weights, control, changes)
+
+
+def _drafted(weights: dict[str, int], control: str | None, changes: dict[str, Any]) -> Experiment:
     experiment = Experiment.objects.create(**({"key": "llm_model_ab_test", "name": "Which model"} | changes))
-    for position, (key, weight_bp) in enumerate((WEIGHTS if weights is None else weights).items()):
+    for position, (key, weight_bp) in enumerate(weights.items()):
         Variant.objects.create(
             experiment=experiment,
             key=key,

@@ -1,6 +1,4 @@
-import re
 from datetime import UTC, datetime
-from html import unescape
 from typing import Any
 
 import pytest
@@ -9,58 +7,37 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.utils.html import strip_tags
 
-from experiments import allocation
+from experiments import allocation, forcing
 from experiments.forms import equal_weights
-from experiments.models import Assignment, Experiment, ExperimentEvent, State, Variant
+from experiments.models import (
+    Assignment,
+    Experiment,
+    ExperimentEvent,
+    ExperimentMetric,
+    ForcedVariant,
+    Layer,
+    RampStep,
+    State,
+    Variant,
+)  # fmt: skip
+from feedback.models import QualityMetric
+from tests.experiments.admin_pages import (
+    ADD,
+    ARMS,
+    ASSIGNMENTS,
+    HOLDOUT,
+    IMPORT,
+    LAYERS,
+    LIST,
+    form,
+    metric,
+    page,
+    text,
+)
 from tests.experiments.factories import NOW, draft, running, stopped, units
 
 pytestmark = pytest.mark.django_db
-
-LIST = "/admin/experiments/experiment/"
-ADD = "/admin/experiments/experiment/add/"
-ASSIGNMENTS = "/admin/experiments/assignment/"
-ARMS = [("gpt-4", "50", True), ("claude-2", "30", False), ("llama2-70b", "20", False)]
-
-
-def page(experiment: Experiment, action: str = "change") -> str:
-    return f"{LIST}{experiment.pk}/{action}/"
-
-
-def text(answer: Any) -> str:
-    """What a reader sees: no tags, single spaces."""
-    body = re.sub(r"(?s)<(script|style|head).*?</\1>", "", answer.content.decode())
-    return re.sub(r"\s+", " ", unescape(strip_tags(body)))
-
-
-def form(
-    arms: list[tuple[str, str, bool]], experiment: Experiment | None = None, **changes: Any
-) -> dict[str, Any]:
-    """What a browser sends for an experiment with these (key, weight in %, is control); known keys are edited rows."""
-    known = {} if experiment is None else {row.key: row for row in experiment.variants.all()}
-    rows = sorted(arms, key=lambda arm: arm[0] not in known)
-    data = {
-        "key": "llm_model_ab_test",
-        "name": "Which model",
-        "unit_kind": "user",
-        "coverage_bp": "100",
-        "seen_version": "" if experiment is None else experiment.version,
-        "variants-TOTAL_FORMS": len(rows),
-        "variants-INITIAL_FORMS": sum(arm[0] in known for arm in rows),
-        "events-TOTAL_FORMS": 0,
-        "events-INITIAL_FORMS": 0,
-    }
-    for number, (key, weight, is_control) in enumerate(rows):
-        data |= {f"variants-{number}-key": key, f"variants-{number}-weight_bp": weight}
-        data |= {f"variants-{number}-config": f'{{"model": "{key}"}}'}
-        data |= {f"variants-{number}-is_control": "on"} if is_control else {}
-        if key in known:
-            data |= {
-                f"variants-{number}-id": known[key].pk,
-                f"variants-{number}-experiment": known[key].experiment_id,
-            }
-    return data | changes
 
 
 def stored() -> list[tuple[str, int, bool]]:
@@ -183,6 +160,193 @@ def test_change_of_a_draft_that_somebody_else_changed_is_refused(admin_client: C
     assert Experiment.objects.get().name == "Another name"
 
 
+THUMBS = {"key": "thumbs_up", "name": "thumbs-up share", "source": "feedback:positive", "role": "primary"}
+
+
+def test_every_field_of_the_definition_is_stored(admin_client: Client, admin_user: User) -> None:
+    layer = Layer.objects.create(key="prompt")
+    changes = {
+        "hypothesis": "cheaper", "owner": admin_user.pk, "unit_attribute": "clinic_id", "layer": layer.pk,
+        "layer_share_bp": "25", "targeting": '{"language": "es"}', "design": "group_sequential", "alpha": "2.5",
+        "correction": "e_bh", "minimum_sample": "50", "planned_sample": "4000", "minimum_effect": "0.02",
+        "minimum_days": "14", "planned_end_at_0": "2026-05-01", "planned_end_at_1": "10:00", "starts_at_0": "2026-04-01",
+        "starts_at_1": "10:00", "stops_at_0": "2026-06-01", "stops_at_1": "10:00", "requires_review": "on",
+        "auto_ship": "on", "config_schema": '{"required": ["model"]}', "bandit_floor_bp": "3", "bandit_hours": "12",
+    }  # fmt: skip
+    answer = admin_client.post(ADD, form(ARMS, None, **changes))
+    assert answer.status_code == 302
+    one = Experiment.objects.get()
+    assert (one.layer, one.layer_share_bp, one.targeting, one.alpha) == (
+        layer,
+        2_500,
+        {"language": "es"},
+        0.025,
+    )
+    assert (one.design, one.correction, one.planned_sample) == ("group_sequential", "e_bh", 4_000)
+    assert one.planned_end_at == datetime(2026, 5, 1, 10, tzinfo=UTC)
+    assert (one.requires_review, one.auto_ship, one.config_schema) == (True, True, {"required": ["model"]})
+    assert (one.bandit_floor_bp, one.bandit_hours, one.minimum_days) == (300, 12, 14)
+    assert "Where language is es." in text(admin_client.get(page(one)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"targeting": '{"a": {"$in": 3}}'}, "a.$in"),
+        ({"targeting": "{"}, "This is not JSON"),
+        ({"targeting": "[]"}, "object"),
+        ({"config_schema": '{"type": 5}'}, "This is no JSON Schema"),
+        ({"config_schema": '{"$ref": "http://x"}'}, "may not refer to others"),
+        (
+            {"config_schema": '{"properties": {"model": {"type": "number"}}}'},
+            "It does not fit the schema. model: 'gpt-4' is not of type 'number'",
+        ),
+        ({"alpha": "50"}, "less than or equal to 0.2"),
+        ({"alpha": ""}, "This field is required."),
+        ({"layer_share_bp": "0"}, "greater than or equal to 1"),
+        ({"minimum_sample": "3"}, "greater than or equal to 25"),
+        ({"planned_sample": "3"}, "greater than or equal to 50"),
+        ({"design": "magic"}, "Select a valid choice"),
+        (
+            {
+                "starts_at_0": "2026-04-02",
+                "starts_at_1": "10:00",
+                "stops_at_0": "2026-04-01",
+                "stops_at_1": "10:00",
+            },
+            "It would stop before it starts",
+        ),
+    ],
+)
+def test_wrong_definition_says_what_is_wrong(
+    admin_client: Client, changes: dict[str, str], said: str
+) -> None:
+    answer = admin_client.post(ADD, form(ARMS, None, **changes))
+    assert answer.status_code == 200
+    assert said in text(answer)
+    assert not Experiment.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("preset", "source", "kind", "better", "quantile"),
+    [
+        ("thumbs-up share", "feedback:positive", "ratio", "higher", None),
+        ("cost per answer", "response:cost", "ratio", "lower", None),
+        ("latency, 95th percentile", "response:latency_seconds", "quantile", "lower", 0.95),
+        ("red flag: a rare event, exact test", "quality:red_flag", "rare", "lower", None),
+        ("quality: toxicity", "quality:toxicity", "ratio", "lower", None),
+    ],
+)
+def test_preset_alone_makes_a_whole_metric(
+    admin_client: Client, preset: str, source: str, kind: str, better: str, quantile: float | None
+) -> None:
+    QualityMetric.objects.create(key="toxicity", direction="lower")
+    sent = {"metrics-TOTAL_FORMS": 1} | metric(preset=preset)
+    assert admin_client.post(ADD, form(ARMS, None, **sent)).status_code == 302
+    made = ExperimentMetric.objects.get()
+    assert (made.source, made.kind, made.better, made.quantile) == (source, kind, better, quantile)
+
+
+def test_presets_stand_on_the_page_for_its_script(admin_client: Client) -> None:
+    body = admin_client.get(ADD).content.decode()
+    assert 'id="metric-presets" type="application/json"' in body
+    assert "experiments/presets.js" in body
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([THUMBS, THUMBS | {"key": "b"}], "Several metrics are primary; only one decides."),
+        ([THUMBS, THUMBS | {"role": "secondary"}], "Please correct the duplicate"),
+        ([THUMBS | {"source": "feedback:love"}], "is not known. Use one of"),
+        ([THUMBS | {"kind": "quantile"}], "Say which quantile, such as 0.95."),
+        ([THUMBS | {"margin": "-1"}], "greater than or equal to 0"),
+        ([THUMBS | {"key": "a b"}], "Use letters, digits"),
+        ([THUMBS | {"alpha": "50"}], "less than or equal to 0.2"),
+    ],
+)
+def test_wrong_metrics_say_what_is_wrong(admin_client: Client, rows: list[dict[str, str]], said: str) -> None:
+    sent: dict[str, Any] = {"metrics-TOTAL_FORMS": len(rows)}
+    for number, row in enumerate(rows):
+        sent |= metric(number, **row)
+    assert said in text(admin_client.post(ADD, form(ARMS, None, **sent)))
+    assert not Experiment.objects.exists()
+
+
+def with_metrics() -> Experiment:
+    """A draft with two metrics and one step, made as a person does it."""
+    experiment = draft(coverage_bp=1_000)
+    sent = {"metrics-TOTAL_FORMS": 2, "ramp-TOTAL_FORMS": 1, "coverage_bp": "10"}
+    sent |= metric(0, **THUMBS) | metric(1, preset="cost per answer", role="guardrail")
+    sent |= {"ramp-0-coverage_bp": "50", "ramp-0-after_hours": "24", "ramp-0-after_units": "100"}
+    User.objects.create_superuser("maker")
+    client = Client()
+    client.force_login(User.objects.get(username="maker"))
+    assert client.post(page(experiment), form(ARMS, experiment, **sent)).status_code == 302
+    experiment.refresh_from_db()
+    return experiment
+
+
+def test_metrics_and_ramp_alone_make_a_version_with_its_audit() -> None:
+    experiment = with_metrics()
+    assert experiment.version == 2
+    event = ExperimentEvent.objects.get(action="edit")
+    assert event.before["metrics"] == event.before["ramp"] == []
+    assert [row["key"] for row in event.after["metrics"]] == ["thumbs_up", "cost"]
+    assert event.after["ramp"] == [{"coverage_bp": 5_000, "after_hours": 24.0, "after_units": 100}]
+    assert list(ExperimentMetric.objects.values_list("position", flat=True)) == [0, 1]
+
+
+def test_metrics_exchange_their_keys_and_roles(admin_client: Client) -> None:
+    experiment = with_metrics()
+    first, second = experiment.metrics.all()
+    sent = {"metrics-TOTAL_FORMS": 2, "metrics-INITIAL_FORMS": 2, "coverage_bp": "10"}
+    sent |= metric(0, first, **THUMBS | {"key": "cost", "role": "guardrail"})
+    sent |= metric(1, second, **THUMBS | {"key": "thumbs_up", "source": "response:cost"})
+    step = RampStep.objects.get()
+    sent |= {
+        "ramp-TOTAL_FORMS": 1, "ramp-INITIAL_FORMS": 1, "ramp-0-id": step.pk, "ramp-0-experiment": experiment.pk,
+        "ramp-0-coverage_bp": "60", "ramp-0-after_hours": "24", "ramp-0-after_units": "100",
+    }  # fmt: skip
+    assert admin_client.post(page(experiment), form(ARMS, experiment, **sent)).status_code == 302
+    assert list(experiment.metrics.values_list("key", "role")) == [
+        ("cost", "guardrail"),
+        ("thumbs_up", "primary"),
+    ]
+    said = text(admin_client.get(page(experiment, "audit")))
+    assert "ramp: 50 % after 24 h and 100 units → 60 % after 24 h and 100 units" in said
+
+
+@pytest.mark.parametrize("steps", [["10"], ["50", "40"]])
+def test_ramp_that_does_not_grow_is_refused(admin_client: Client, steps: list[str]) -> None:
+    sent: dict[str, Any] = {"coverage_bp": "20", "ramp-TOTAL_FORMS": len(steps)}
+    for number, step in enumerate(steps):
+        sent |= {
+            f"ramp-{number}-coverage_bp": step,
+            f"ramp-{number}-after_hours": "1",
+            f"ramp-{number}-after_units": "0",
+        }
+    assert "Each step needs more than the one before" in text(
+        admin_client.post(ADD, form(ARMS, None, **sent))
+    )
+
+
+def test_variant_that_a_unit_was_forced_to_is_not_deleted(admin_client: Client) -> None:
+    experiment = draft()
+    forcing.force(experiment, "user-1", "llama2-70b", by=None, now=NOW)
+    experiment.refresh_from_db()
+    sent = {"variants-2-DELETE": "on", "variants-1-weight_bp": "50"}
+    answer = admin_client.post(page(experiment), form(ARMS, experiment, **sent))
+    assert "A unit was forced to llama2-70b" in text(answer)
+    assert ForcedVariant.objects.exists()
+
+
+def test_draft_page_lists_what_is_recommended(admin_client: Client) -> None:
+    said = text(admin_client.get(page(draft())))
+    assert "There is no primary metric: nothing will be decided." in said
+    assert "There is no guardrail: nothing will halt a harmful variant." in said
+
+
 def test_draft_page_lists_what_is_missing(admin_client: Client) -> None:
     said = text(admin_client.get(page(draft({"a": 4_000}, control=None))))
     assert "3 things are missing to start it." in said
@@ -211,7 +375,7 @@ def test_start_runs_with_audit_and_log_entry(admin_client: Client, admin_user: U
         page(experiment, "start"), {"version": 1, "reason": "agreed on Monday"}, follow=True
     )
     assert "The experiment llm_model_ab_test is running." in text(answer)
-    event = ExperimentEvent.objects.get()
+    event = ExperimentEvent.objects.get(action="start")
     assert (event.action, event.by, event.reason) == ("start", admin_user, "agreed on Monday")
     assert "Start. agreed on Monday" in LogEntry.objects.get().change_message
     assert Experiment.objects.get().started_at == event.at
@@ -238,28 +402,6 @@ def test_stop_page_says_whom_it_moves_and_stop_stops(admin_client: Client) -> No
     assert Experiment.objects.get().state == State.STOPPED
 
 
-@pytest.mark.parametrize(
-    ("make", "action"), [(running, "start"), (stopped, "start"), (stopped, "stop"), (draft, "stop")]
-)
-def test_move_from_a_wrong_state_is_told(admin_client: Client, make: Any, action: str) -> None:
-    experiment = make()
-    for call in (admin_client.get, admin_client.post):
-        answer = call(page(experiment, action), {"version": experiment.version}, follow=True)
-        assert f"experiment is {experiment.state}" in text(answer) or f"is {experiment.state};" in text(
-            answer
-        )
-    assert Experiment.objects.get().version == experiment.version
-
-
-@pytest.mark.parametrize(("make", "buttons"), [(draft, {"start"}), (running, {"stop"}), (stopped, set())])
-def test_page_has_the_buttons_that_the_state_allows(
-    admin_client: Client, make: Any, buttons: set[str]
-) -> None:
-    experiment = make()
-    body = admin_client.get(page(experiment)).content.decode()
-    assert {action for action in ("start", "stop") if f'href="{page(experiment, action)}"' in body} == buttons
-
-
 @pytest.mark.parametrize("make", [running, stopped])
 def test_started_experiment_is_read_only(admin_client: Client, make: Any) -> None:
     experiment = make()
@@ -270,29 +412,22 @@ def test_started_experiment_is_read_only(admin_client: Client, make: Any) -> Non
     assert admin_client.get(page(experiment, "delete")).status_code == 403
 
 
-def test_running_page_begins_with_the_state_and_the_picture(admin_client: Client) -> None:
+def test_running_page_begins_with_the_state_and_ends_with_the_definition(admin_client: Client) -> None:
     experiment = running()
     for unit in units(40):
         allocation.assign(experiment.key, unit, now=NOW)
-    answer = admin_client.get(page(experiment))
-    said = text(answer)
+    said = text(admin_client.get(page(experiment)))
     assert ": 40 users assigned to 3 variants." in said
-    chart = answer.context["chart"]
-    assert [row[1] for row in chart.rows] == ["20", "12", "8"]
-    assert [row[0] for row in chart.rows] == ["gpt-4", "claude-2", "llama2-70b"]
-    seen = [Assignment.objects.filter(variant__key=row[0]).count() for row in chart.rows]
-    assert [row[2] for row in chart.rows] == [str(n) for n in seen]
-    assert said.index("assigned to 3 variants") < said.index("beside what the weights promise")
+    assert said.index("assigned to 3 variants") < said.index("How it is decided")
 
 
 def test_running_page_without_units_shows_how_to_ask(admin_client: Client) -> None:
     said = text(admin_client.get(page(running())))
-    assert "Nobody is assigned yet." in said
     assert "curl http://testserver/api/v1/experiments/llm_model_ab_test/assign" in said
 
 
-def test_page_shows_the_audit(admin_client: Client) -> None:
-    said = text(admin_client.get(page(stopped())))
+def test_audit_page_shows_each_change(admin_client: Client) -> None:
+    said = text(admin_client.get(page(stopped(), "audit")))
     assert "state: running → stopped" in said
     assert "state: draft → running" in said
 
@@ -362,20 +497,53 @@ def test_page_of_no_experiment_is_no_error(admin_client: Client, number: str) ->
 
 
 def test_every_page_costs_at_most_ten_queries(admin_client: Client) -> None:
-    experiments = [draft(key="d"), stopped(key="s"), *(running(key=f"r{number}") for number in range(12))]
+    first, ended, *many = (
+        draft(key="d"),
+        stopped(key="s"),
+        *(running(key=f"r{number}") for number in range(12)),
+    )
     for unit in units(20):
         allocation.assign("r0", unit, now=NOW)
+        forcing.force(Experiment.objects.get(key="r0"), unit, "gpt-4", by=None, now=NOW)
     row = Assignment.objects.first()
     assert row is not None
-    paths = [LIST, ADD, ASSIGNMENTS, f"{ASSIGNMENTS}?experiment__id__exact={row.experiment_id}"]
-    paths += [f"{ASSIGNMENTS}{row.pk}/change/", page(experiments[0], "start"), page(experiments[2], "stop")]
-    paths += [page(experiment) for experiment in experiments[:3]]
-    paths += [page(experiment, "history") for experiment in experiments[:1]]
+    layer = Layer.objects.create(key="prompt")
+    paths = [
+        LIST,
+        f"{LIST}?state=all",
+        ADD,
+        IMPORT,
+        LAYERS,
+        f"{LAYERS}{layer.pk}/change/",
+        HOLDOUT,
+        f"{HOLDOUT}share/",
+    ]
+    paths += [
+        ASSIGNMENTS,
+        f"{ASSIGNMENTS}?experiment__id__exact={row.experiment_id}",
+        f"{ASSIGNMENTS}{row.pk}/change/",
+    ]
+    for name in ("change", "start", "schedule", "request_review", "archive", "history", "clone", "export"):
+        paths.append(page(first, name))
+    for name in (
+        "stop",
+        "kill",
+        "pause",
+        "weights",
+        "coverage",
+        "revise",
+        "epochs",
+        "forced",
+        "audit",
+        "ask",
+        "details",
+    ):
+        paths.append(page(many[0], name))
+    paths.append(page(ended, "ship"))
     costs = {}
     for path in paths:
-        with CaptureQueriesContext(
-            connection,
-        ) as captured:
+        admin_client.get(path)
+        with CaptureQueriesContext(connection) as captured:
             assert admin_client.get(path).status_code == 200, path
         costs[path] = len(captured)
     assert max(costs.values()) <= 10, costs

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from threading import Barrier
@@ -16,10 +17,12 @@ from django.db import connection
 from prometheus_client import REGISTRY
 from pytest_django import DjangoAssertNumQueries
 
-from experiments import allocation, assignment, lifecycle
-from experiments.allocation import Decision, Reason, UnknownExperiment
-from experiments.assignment import Assigned
+from experiments import allocation, assignment, catalogue, lifecycle
+from experiments.allocation import Decision, UnknownExperiment
+from experiments.definition import config_hash
 from experiments.models import Assignment, Experiment, Variant
+from experiments.placement import Placement, Reason
+from feedback import copying
 from tests.experiments.factories import NOW, draft, running, stopped, units
 from triageops.rest import InvalidInput
 
@@ -51,6 +54,9 @@ def test_new_unit_gets_the_arm_of_the_hash_and_is_stored() -> None:
         reason=Reason.SPLIT,
         bucket=expected.bucket,
         assigned_at=NOW,
+        config_hash=config_hash({"model": key}),
+        variant_version=1,
+        epoch=1,
     )
     row = Assignment.objects.get()
     assert (row.unit, row.variant.key, row.bucket, row.assigned_at) == ("user-1", key, expected.bucket, NOW)
@@ -76,14 +82,67 @@ def test_stored_assignment_wins_over_the_hash() -> None:
     assert (decision.variant, decision.bucket, decision.assigned_at) == (other.key, 0.5, NOW)
 
 
-def test_known_unit_costs_one_query_and_a_new_one_three(
-    django_assert_num_queries: DjangoAssertNumQueries,
+def counting_inserts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """psycopg2's own function, which Django does not count."""
+    calls = Counter[str]()
+
+    def counted_rows(*arguments: Any, **options: Any) -> list[tuple[Any, ...]]:
+        calls["insert"] += 1
+        return copying.execute_rows(*arguments, **options)
+
+    monkeypatch.setattr(allocation, "execute_rows", counted_rows)
+    return calls
+
+
+def test_known_unit_costs_one_query_and_a_new_one_two(
+    django_assert_num_queries: DjangoAssertNumQueries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running()
-    with django_assert_num_queries(3):
-        allocation.assign(KEY, "user-1", now=NOW)
+    catalogue.definitions()
+    monkeypatch.setattr(catalogue, "POLL_SECONDS", 60.0)
+    statements = counting_inserts(monkeypatch)
     with django_assert_num_queries(1):
         allocation.assign(KEY, "user-1", now=NOW)
+    assert statements.total() == 1
+    with django_assert_num_queries(1):
+        allocation.assign(KEY, "user-1", now=NOW)
+    assert statements.total() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_known_unit_that_redis_remembers_costs_no_query_at_all(
+    django_assert_num_queries: DjangoAssertNumQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running()
+    first = allocation.assign(KEY, "user-1", now=NOW)
+    monkeypatch.setattr(catalogue, "POLL_SECONDS", 60.0)
+    with django_assert_num_queries(0):
+        assert allocation.assign(KEY, "user-1", now=LATER) == first
+
+
+def test_many_units_of_many_experiments_cost_two_queries(
+    django_assert_num_queries: DjangoAssertNumQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        running(key=f"e{number}")
+    asked = [
+        allocation.Asked(one, unit, {}) for one in catalogue.definitions().values() for unit in units(50)
+    ]
+    monkeypatch.setattr(catalogue, "POLL_SECONDS", 60.0)
+    statements = counting_inserts(monkeypatch)
+    with django_assert_num_queries(1):
+        decisions = allocation.decide(asked, now=NOW)
+    assert len(decisions) == Assignment.objects.count() == 250
+    assert statements.total() == 1
+
+
+def test_who_only_looks_stores_nothing_and_sees_what_would_be() -> None:
+    running()
+    asked = [allocation.Asked(allocation.known(KEY), unit, {}) for unit in units(30)]
+    seen = allocation.decide(asked, now=NOW, is_read_only=True)
+    assert not Assignment.objects.exists()
+    assert {decision.assigned_at for decision in seen} == {None}
+    assert allocation.decide(asked, now=NOW) == [replace(decision, assigned_at=NOW) for decision in seen]
 
 
 def test_many_units_are_split_by_weight() -> None:
@@ -113,7 +172,13 @@ def test_experiment_that_is_not_running_gives_the_control(
 ) -> None:
     make()
     decision = allocation.assign(KEY, "user-1", now=NOW)
-    assert decision == Decision(KEY, "gpt-4", {"model": "gpt-4"}, False, reason)
+    assert (decision.variant, decision.config, decision.in_experiment, decision.reason) == (
+        "gpt-4",
+        {"model": "gpt-4"},
+        False,
+        reason,
+    )
+    assert (decision.bucket, decision.assigned_at, decision.variant_version) == (None, None, 1)
     assert not Assignment.objects.exists()
 
 
@@ -132,14 +197,25 @@ def test_draft_without_control_gives_no_variant() -> None:
 
 def test_stop_between_look_and_insert_stores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = running()
-    original = assignment.assign
+    original, calls = allocation._store, Counter[str]()
 
-    def stopping(*arguments: Any) -> Assigned | None:
-        lifecycle.stop(experiment, by=None, now=LATER)
+    def stopping(*arguments: Any) -> bool:
+        if not calls["store"]:
+            lifecycle.stop(experiment, by=None, now=LATER)
+        calls["store"] += 1
         return original(*arguments)
 
-    monkeypatch.setattr(assignment, "assign", stopping)
+    monkeypatch.setattr(allocation, "_store", stopping)
     assert allocation.assign(KEY, "user-1", now=NOW).reason == Reason.STOPPED
+    assert (calls["store"], Assignment.objects.exists()) == (1, False)
+
+
+def test_archive_between_look_and_insert_gives_the_control() -> None:
+    experiment = running()
+    definition = allocation.known(KEY)
+    lifecycle.archive(lifecycle.stop(experiment, by=None, now=LATER), by=None, now=LATER)
+    decision = allocation.decide([allocation.Asked(definition, "user-1", {})], now=LATER)[0]
+    assert (decision.variant, decision.reason) == ("gpt-4", Reason.STOPPED)
     assert not Assignment.objects.exists()
 
 
@@ -204,7 +280,9 @@ def test_racing_threads_with_different_arms_agree_on_one(monkeypatch: pytest.Mon
     barrier = Barrier(crowd)
 
     # The hash never differs; here every thread has a mind of its own, so that only the database can make them agree.
-    monkeypatch.setattr(assignment, "assign", lambda *_: Assigned(Random().randrange(3), 0.5))
+    monkeypatch.setattr(
+        allocation, "place", lambda *_: Placement(Reason.SPLIT, Random().randrange(3), 5_000, is_in=True)
+    )
 
     def decide(_: int) -> list[Decision]:
         try:

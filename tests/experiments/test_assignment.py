@@ -7,10 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from growthbook import core
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from experiments.assignment import Assigned, assign, bucket, choose, fnv1a32, in_namespace, ranges
+from experiments.assignment import (
+    Assigned,
+    assign,
+    bucket,
+    bucket_number,
+    choose,
+    fnv1a32,
+    in_namespace,
+    ranges,
+)
 
 ROOT = Path(__file__).parents[2]
 ALL_BUCKETS = [k / 10_000 for k in range(10_000)]
@@ -61,6 +70,17 @@ def test_bucket_ten_thousand_ids_equals_growthbook() -> None:
         seed = f"salt-{number % 7}"
         assert bucket(seed, unit, 1) == core.gbhash(seed, unit, 1)
         assert bucket(seed, unit, 2) == core.gbhash(seed, unit, 2)
+
+
+@given(st.integers(0, 2**32 - 1) | st.integers(0, 2_000_000))
+@example(0)
+@example(999_999)
+@example(1_000_000)
+@example(1_000_999_000)
+@example(2**32 - 1)
+def test_bucket_number_of_every_first_hash_is_the_hash_of_its_digits(first: int) -> None:
+    """An empty unit leaves the seed's hash as it is, so every number comes to the tables of digits."""
+    assert bucket_number(first, "") == core.fnv1a32(str(first)) % 10_000
 
 
 @pytest.mark.parametrize("version", [0, 3, -1])

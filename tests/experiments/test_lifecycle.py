@@ -9,7 +9,8 @@ from django.db import connection, transaction
 from prometheus_client import REGISTRY
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from experiments import lifecycle
+from experiments import audit, drafts, lifecycle
+from experiments.audit import Change
 from experiments.lifecycle import Changed, InvalidTransition, NotReady
 from experiments.models import Experiment, ExperimentEvent, State, Variant
 from tests.experiments.factories import NOW, draft, running, stopped
@@ -29,7 +30,7 @@ def test_start_complete_draft_runs_with_audit(django_user_model: type[User]) -> 
     stored = Experiment.objects.get()
     assert (stored.state, stored.started_at, stored.stopped_at) == (State.RUNNING, NOW, None)
     assert stored.version == experiment.version == 2
-    event = ExperimentEvent.objects.get()
+    event = ExperimentEvent.objects.get(action="start")
     assert (event.action, event.by, event.at, event.reason) == ("start", ann, NOW, "agreed on Monday")
     assert (event.before["state"], event.after["state"]) == ("draft", "running")
     assert event.after["started_at"] == NOW.isoformat()
@@ -47,7 +48,7 @@ def test_stop_running_experiment_ends_it_with_audit() -> None:
         later,
         3,
     )
-    assert list(ExperimentEvent.objects.values_list("action", flat=True)) == ["stop", "start"]
+    assert list(ExperimentEvent.objects.values_list("action", flat=True)) == ["stop", "start", "create"]
 
 
 def test_stop_by_a_clock_that_is_behind_ends_it_when_it_began() -> None:
@@ -67,7 +68,7 @@ def test_start_of_empty_draft_says_everything_that_is_missing() -> None:
         "The coverage is 0 %, so nobody would take part; raise it.",
     ]
     assert Experiment.objects.get().state == State.DRAFT
-    assert not ExperimentEvent.objects.exists()
+    assert [event.action for event in ExperimentEvent.objects.all()] == ["create"]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,8 @@ def test_start_of_incomplete_draft_names_the_gap(
 
 
 def test_checklist_with_bad_key_and_config_names_the_variant() -> None:
-    experiment = Experiment(key="an experiment", name="x")
+    experiment = draft({})
+    experiment.key = "an experiment"
     variants = [
         Variant(experiment=experiment, key="a", is_control=True, weight_bp=5_000, config={"model": "x"}),
         Variant(experiment=experiment, key="b c", weight_bp=5_000, config={"top_p": float("nan")}),
@@ -104,10 +106,10 @@ def test_checklist_with_bad_key_and_config_names_the_variant() -> None:
 @pytest.mark.parametrize(
     ("make", "move", "states"),
     [
-        (running, lifecycle.start, "is running; start needs it to be draft"),
-        (stopped, lifecycle.start, "is stopped; start needs it to be draft"),
-        (draft, lifecycle.stop, "is draft; stop needs it to be running"),
-        (stopped, lifecycle.stop, "is stopped; stop needs it to be running"),
+        (running, lifecycle.start, "is running; start needs it to be draft or review or scheduled"),
+        (stopped, lifecycle.start, "is stopped; start needs it to be draft or review or scheduled"),
+        (draft, lifecycle.stop, "is draft; stop needs it to be halted or paused or running"),
+        (stopped, lifecycle.stop, "is stopped; stop needs it to be halted or paused or running"),
     ],
 )
 def test_move_from_a_wrong_state_is_refused(
@@ -121,14 +123,24 @@ def test_move_from_a_wrong_state_is_refused(
 
 def test_start_of_a_draft_that_changed_meanwhile_is_refused() -> None:
     experiment = draft()
-    Experiment.objects.update(version=2, name="another")
+    drafts.edit(Experiment.objects.get(), {"name": "another"}, by=None, now=NOW)
     with pytest.raises(Changed):
         lifecycle.start(experiment, by=None, now=NOW)
 
 
 def test_allowed_moves_follow_the_state() -> None:
     actions = {state: [move.action for move in lifecycle.allowed(state)] for state in State.values}
-    assert actions == {"draft": ["start"], "running": ["stop"], "stopped": []}
+    assert actions == {
+        "draft": ["request_review", "schedule", "start", "archive"],
+        "review": ["approve", "back_to_draft", "schedule", "start", "archive"],
+        "scheduled": ["back_to_draft", "start", "archive"],
+        "running": ["pause", "kill", "halt", "stop"],
+        "paused": ["resume", "kill", "halt", "stop"],
+        "halted": ["resume", "stop"],
+        "stopped": ["ship", "archive"],
+        "shipped": ["unship", "archive"],
+        "archived": [],
+    }
 
 
 def test_moves_are_counted_when_they_are_committed(
@@ -163,6 +175,7 @@ def test_start_waits_for_an_edit_of_variants_and_sees_it() -> None:
     thread.start()
     with transaction.atomic():
         Variant.objects.filter(key="gpt-4").update(weight_bp=4_000)
+        audit.write(Change(experiment), "edit", by=None, now=NOW, reason="", before={})
         is_edited.set()
         thread.join(0.5)
         assert thread.is_alive(), "the start did not wait"

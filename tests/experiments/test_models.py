@@ -8,7 +8,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models import ProtectedError
+from django.db.models import F, ProtectedError
 
 from experiments.definition import in_percent, is_key, validate_config
 from experiments.models import Assignment, Experiment, ExperimentEvent, State, Variant
@@ -26,6 +26,10 @@ def refused(act: Callable[[], Any], words: str) -> None:
 
     with pytest.raises(IntegrityError, match=words):
         act_and_check()
+
+
+def update(**changes: Any) -> int:
+    return Experiment.objects.update(**({"version": F("version") + 1} | changes))
 
 
 def assigned(experiment: Experiment, **changes: Any) -> Assignment:
@@ -147,7 +151,7 @@ def test_new_experiment_that_is_no_draft_is_refused(state: State) -> None:
     [
         (draft, {"started_at": NOW}),
         (draft, {"state": State.RUNNING}),
-        (draft, {"state": "paused"}),
+        (draft, {"state": State.SCHEDULED, "started_at": NOW}),
         (running, {"state": State.STOPPED}),
         (running, {"stopped_at": NOW}),
         (running, {"state": State.STOPPED, "stopped_at": NOW - timedelta(seconds=1)}),
@@ -157,7 +161,7 @@ def test_state_that_contradicts_its_times_is_refused(
     make: Callable[[], Experiment], changes: dict[str, object]
 ) -> None:
     make()
-    refused(lambda: Experiment.objects.update(**changes), "experiment_times_fit_state")
+    refused(lambda: update(**changes), "experiment_times_fit_state")
 
 
 @pytest.mark.parametrize(
@@ -166,13 +170,13 @@ def test_state_that_contradicts_its_times_is_refused(
 )
 def test_start_of_an_incomplete_experiment_is_refused_by_the_database(weights: dict[str, int]) -> None:
     draft(weights)
-    refused(lambda: Experiment.objects.update(state=State.RUNNING, started_at=NOW), "is not complete")
+    refused(lambda: update(state=State.RUNNING, started_at=NOW), "is not complete")
 
 
 @pytest.mark.parametrize("make", [draft, running, stopped])
 def test_salt_never_changes(make: Callable[[], Experiment]) -> None:
     make()
-    refused(lambda: Experiment.objects.update(salt="0" * 32), "salt")
+    refused(lambda: update(salt="0" * 32), "salt")
 
 
 @pytest.mark.parametrize(
@@ -181,6 +185,8 @@ def test_salt_never_changes(make: Callable[[], Experiment]) -> None:
         {"key": "another"},
         {"unit_kind": "case"},
         {"coverage_bp": 5_000},
+        {"targeting": {"a": 1}},
+        {"minimum_sample": 30},
         {"started_at": NOW + timedelta(days=1)},
         {"state": State.DRAFT, "started_at": None, "stopped_at": None},
     ],
@@ -192,13 +198,13 @@ def test_what_assignments_rest_on_is_fixed_after_the_start(
     make()
     if make is stopped and "started_at" in changes and "state" not in changes:
         changes = {"started_at": NOW - timedelta(days=1)}
-    refused(lambda: Experiment.objects.update(**changes), "has started")
+    refused(lambda: update(**changes), "is fixed|started or ended|cannot go|differs from its open epoch")
 
 
 def test_end_of_a_stopped_experiment_is_fixed() -> None:
     stopped()
-    refused(lambda: Experiment.objects.update(stopped_at=NOW + timedelta(days=1)), "has started")
-    refused(lambda: Experiment.objects.update(state=State.RUNNING, stopped_at=None), "has started")
+    refused(lambda: update(stopped_at=NOW + timedelta(days=1)), "started or ended")
+    refused(lambda: update(state=State.RUNNING, stopped_at=None), "cannot go")
 
 
 @pytest.mark.parametrize("make", [running, stopped])
@@ -207,7 +213,7 @@ def test_end_of_a_stopped_experiment_is_fixed() -> None:
     [
         lambda: Variant.objects.filter(key="gpt-4").update(config={"model": "another"}),
         lambda: Variant.objects.filter(key="gpt-4").update(weight_bp=1),
-        lambda: Variant.objects.filter(key="llama2-70b").delete(),
+        lambda: Variant.objects.filter(key="llama2-70b")._raw_delete("default"),
         lambda: Variant.objects.create(
             experiment=Experiment.objects.get(), key="new", position=9, weight_bp=0
         ),
@@ -217,7 +223,8 @@ def test_end_of_a_stopped_experiment_is_fixed() -> None:
 )
 def test_variants_are_frozen_after_the_start(make: Callable[[], Experiment], act: Callable[[], Any]) -> None:
     make()
-    refused(act, "variants are frozen")
+    words = "variants are frozen"
+    refused(act, f"{words}|new version|differs from its open epoch" if make is running else words)
 
 
 def test_variant_of_a_draft_cannot_be_moved_into_a_running_experiment() -> None:
@@ -229,12 +236,13 @@ def test_variant_of_a_draft_cannot_be_moved_into_a_running_experiment() -> None:
     )
 
 
-def test_variants_of_a_draft_can_be_edited_and_go_with_it() -> None:
+def test_variants_of_a_draft_can_be_edited_and_the_draft_stays_for_its_audit() -> None:
     experiment = draft()
     Variant.objects.filter(key="gpt-4").update(weight_bp=1, config={})
     Variant.objects.filter(key="claude-2").delete()
-    experiment.delete()
-    assert not Variant.objects.exists()
+    with pytest.raises(ProtectedError):
+        experiment.delete()
+    assert Variant.objects.count() == 2
 
 
 def test_second_assignment_of_a_unit_is_refused() -> None:
@@ -242,7 +250,7 @@ def test_second_assignment_of_a_unit_is_refused() -> None:
     assigned(experiment)
     refused(
         lambda: assigned(experiment, variant=experiment.variants.get(key="claude-2")),
-        "assignment_once_per_unit",
+        "assignment_once_per_generation",
     )
 
 

@@ -113,3 +113,13 @@ def test_win_shares_errors_effects_and_intervals_equal_an_independent_computatio
         )
         assert row.log_e == pytest.approx(log_e, rel=1e-8)
         assert row.p_any == pytest.approx(min(1.0, math.exp(-log_e)), rel=1e-8)
+    (pair,) = rows["llama2-70b"].details["others"]
+    effect = expected["llama2-70b"][0] - expected["claude-2"][0]
+    se = math.hypot(expected["llama2-70b"][1], expected["claude-2"][1])
+    against_control = math.hypot(expected["llama2-70b"][1], expected["gpt-4"][1])
+    n = expected["llama2-70b"][2] + expected["gpt-4"][2]
+    width = half_width(se, tau2_of(alpha, 5_000 / n / against_control**2), alpha)
+    assert pair["variant"] == "claude-2"
+    assert [pair[name] for name in ("effect", "se", "low", "high")] == pytest.approx(
+        [effect, se, effect - width, effect + width], rel=1e-8
+    )

@@ -7,22 +7,17 @@ from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 from pytest_django import DjangoAssertNumQueries
 
+from experiments import catalogue, drafts
+from experiments.definition import config_hash
 from experiments.models import Assignment
-from feedback.models import ApiKey, Scope
+from feedback.models import Scope
+from tests.experiments.callers import client
 from tests.experiments.factories import draft, running, stopped
 
 pytestmark = pytest.mark.django_db
 
 ASSIGN = "/api/v1/experiments/llm_model_ab_test/assign"
 EVERYTHING = (Scope.EXPERIMENTS_READ, Scope.EXPERIMENTS_ASSIGN)
-
-
-def client(*scopes: Scope) -> Client:
-    secret = ApiKey.new_secret()
-    key = ApiKey(name="test", scopes=list(scopes))
-    key.take_secret(secret)
-    key.save()
-    return Client(headers={"authorization": f"Bearer {secret}"})
 
 
 def post(body: Any, path: str = ASSIGN) -> Any:
@@ -44,6 +39,9 @@ def test_assign_new_unit_gives_the_whole_decision() -> None:
         "reason": "split",
         "bucket": row.bucket,
         "assigned_at": row.assigned_at.isoformat().replace("+00:00", "Z"),
+        "config_hash": row.variant.config_hash,
+        "variant_version": 1,
+        "epoch": 1,
     }
 
 
@@ -53,12 +51,15 @@ def test_assign_twice_gives_the_same_bytes_and_one_row() -> None:
     assert Assignment.objects.count() == 1
 
 
-@pytest.mark.parametrize(("make", "reason"), [(draft, "draft"), (stopped, "stopped")])
+@pytest.mark.parametrize(("make", "reason", "epoch"), [(draft, "draft", None), (stopped, "stopped", 1)])
 def test_assign_while_not_running_gives_the_control_and_says_why(
-    make: Callable[[], object], reason: str
+    make: Callable[[], object], reason: str, epoch: int | None
 ) -> None:
     make()
     assert post({"unit": "user-1"}).json() == {
+        "config_hash": config_hash({"model": "gpt-4"}),
+        "variant_version": 1,
+        "epoch": epoch,
         "experiment": "llm_model_ab_test",
         "variant": "gpt-4",
         "config": {"model": "gpt-4"},
@@ -124,26 +125,19 @@ def test_unknown_experiment_is_a_404_problem(key: str) -> None:
         assert (answer.json()["type"], answer.json()["field"]) == ("/problems/unknown-experiment", "key")
 
 
-def test_read_gives_the_variants_in_order() -> None:
+def test_read_gives_the_whole_definition_with_variants_in_order() -> None:
     running()
-    body = client(Scope.EXPERIMENTS_READ).get("/api/v1/experiments/llm_model_ab_test").json()
-    assert body.pop("started_at") == "2026-03-01T12:00:00Z"
-    assert body.pop("created_at")
-    assert body == {
-        "key": "llm_model_ab_test",
-        "name": "Which model",
-        "hypothesis": "",
-        "unit_kind": "user",
-        "coverage_bp": 10_000,
-        "state": "running",
-        "stopped_at": None,
-        "version": 2,
-        "variants": [
-            {"key": "gpt-4", "is_control": True, "weight_bp": 5_000, "config": {"model": "gpt-4"}},
-            {"key": "claude-2", "is_control": False, "weight_bp": 3_000, "config": {"model": "claude-2"}},
-            {"key": "llama2-70b", "is_control": False, "weight_bp": 2_000, "config": {"model": "llama2-70b"}},
-        ],
-    }
+    answer = client(Scope.EXPERIMENTS_READ).get("/api/v1/experiments/llm_model_ab_test")
+    body = answer.json()
+    assert answer.headers["ETag"] == '"2"'
+    assert {"key", "state", "version", "owner", "layer", "metrics", "ramp", *drafts.FIELDS} <= set(body)
+    assert (body["state"], body["version"], body["started_at"]) == ("running", 2, "2026-03-01T12:00:00Z")
+    assert [(one["key"], one["is_control"], one["weight_bp"]) for one in body["variants"]] == [
+        ("gpt-4", True, 5_000),
+        ("claude-2", False, 3_000),
+        ("llama2-70b", False, 2_000),
+    ]
+    assert body["variants"][1]["config_hash"] == config_hash({"model": "claude-2"})
 
 
 def test_list_goes_from_page_to_page_newest_first() -> None:
@@ -170,7 +164,7 @@ def test_list_filters_by_state() -> None:
     assert keys == {"draft": ["a"], "running": ["b"], "stopped": []}
 
 
-@pytest.mark.parametrize(("query", "field"), [("state=paused", "state"), ("stat=draft", "stat")])
+@pytest.mark.parametrize(("query", "field"), [("state=asleep", "state"), ("stat=draft", "stat")])
 def test_list_with_a_filter_it_does_not_know_is_refused(query: str, field: str) -> None:
     answer = client(Scope.EXPERIMENTS_READ).get(f"/api/v1/experiments?{query}")
     assert (answer.status_code, answer.json()["field"], bool(answer.json()["fix"])) == (400, field, True)
@@ -193,7 +187,10 @@ def test_paths_have_no_trailing_slash() -> None:
         assert client(*EVERYTHING).get(path).status_code == 404
 
 
-def test_assign_of_a_known_unit_costs_few_queries(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_assign_of_a_known_unit_costs_few_queries(
+    django_assert_num_queries: DjangoAssertNumQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "POLL_SECONDS", 60.0)
     running()
     caller = client(*EVERYTHING)
     arguments: dict[str, Any] = {"data": '{"unit": "user-1"}', "content_type": "application/json"}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from experiments import targeting
 from experiments.targeting import InvalidCondition, compiled, described, matches, validate
+from experiments.targeting.conditions import OPERATORS
 
 GROUPS: dict[str, list[object]] = {
     "beta": ["u1", "u2", 5, True, None],
@@ -194,7 +195,7 @@ def wrapped(condition: dict[str, Any], attributes: dict[str, Any]) -> tuple[bool
 
 
 def test_every_operator_is_in_the_table() -> None:
-    assert set(OPERANDS) == set(targeting._OPERATORS)
+    assert set(OPERANDS) == set(OPERATORS)
 
 
 @pytest.mark.parametrize("name", OPERANDS)
@@ -356,7 +357,7 @@ def conditions(draw: st.DrawFn, depth: int) -> dict[str, Any]:
 ATTRIBUTES = st.dictionaries(st.sampled_from(["a", "b", "c", "0", "length"]), LITERALS, max_size=5)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(conditions(2), st.lists(ATTRIBUTES, min_size=6, max_size=6))
 def test_any_condition_on_any_attributes_equals_sdk(condition: Any, units: list[Any]) -> None:
     kept = copy.deepcopy((condition, units))
@@ -373,7 +374,7 @@ def test_many_random_clauses_equal_sdk() -> None:
     random = Random(20)
     names = list(OPERANDS)
     count = {True: 0, False: 0}
-    for _ in range(15_000):
+    for _ in range(6_000):
         clauses: dict[str, Any] = {}
         for attribute in random.sample("abc", random.randint(1, 3)):
             chosen = random.sample(names, random.randint(1, 2))
@@ -385,7 +386,7 @@ def test_many_random_clauses_equal_sdk() -> None:
         ours, sdk = wrapped(condition, attributes)
         assert ours is sdk, (condition, attributes)
         count[ours] += 1
-    assert min(count.values()) > 3_000
+    assert min(count.values()) > 1_200
 
 
 @given(
@@ -526,6 +527,7 @@ def test_condition_that_holds_itself_is_refused() -> None:
         validate(condition)
 
 
+@settings(max_examples=50)
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(max_size=5),
@@ -703,7 +705,7 @@ def test_accepted_pattern_made_at_random_never_takes_long() -> None:
                 assert ours is evalCondition({"x": text}, {"x": {"$regex": pattern}})
 
 
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(st.text("ab.*+?|()[]{}^$\\dw-,1", max_size=10), st.text("ab1-", max_size=8))
 def test_any_pattern_is_refused_or_equals_sdk(pattern: str, text: str) -> None:
     try:

@@ -60,7 +60,8 @@ def defined(
 ) -> Experiment:
     """A draft with these metrics, in their order."""
     with transaction.atomic():
-        experiment = draft({"a": 5_000, "b": 5_000} if weights is None else weights, "a", **changes)
+        arms = {"a": 5_000, "b": 5_000} if weights is None else weights
+        experiment = draft(arms, next(iter(arms)), **changes)
         for position, metric in enumerate(metrics):
             ExperimentMetric.objects.create(experiment=experiment, position=position, **metric)
         audit.write(Change(experiment), "edit", by=None, now=NOW, reason="", before={})

@@ -271,6 +271,7 @@ def test_monitor_form_of_an_unclassified_metric_says_what_to_do(admin_client: Cl
 
 def test_monitor_whose_question_changes_starts_anew(incident: Incident, admin_client: Client) -> None:
     monitor = incident.monitor
+    assert monitor is not None
     address = reverse("admin:monitoring_monitor_change", args=[monitor.pk])
     same = form(name=monitor.name, split_by=["variant"])
     assert admin_client.post(address, same | {"description": "why"}).status_code == 302

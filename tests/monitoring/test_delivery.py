@@ -290,6 +290,7 @@ def test_acknowledgement_is_told_to_webhooks_but_not_to_slack(
 
 def test_channel_that_joined_later_is_not_told_that_it_is_over(receiver: Receiver, clock: Clock) -> None:
     incident = open_with(make_channel("first", url=receiver.url))
+    assert incident.monitor is not None
     incident.monitor.channels.set([make_channel("second", url=receiver.url)])
     resolve(incident, clock())
     assert set(OutboxMessage.objects.values_list("channel__name", flat=True)) == {"first"}

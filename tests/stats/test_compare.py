@@ -1,27 +1,6 @@
-import math
+"""The reference numbers: python -m pip install --target /tmp/ref statsmodels==0.15.0, then PYTHONPATH=/tmp/ref
+python with
 
-import numpy as np
-import pytest
-from numpy.typing import NDArray
-from scipy import stats
-
-from triageops.stats.comoments import CoMoments
-from triageops.stats.compare import Cell, Contrast, Kind, contrast, estimate
-
-Array = NDArray[np.float64]
-
-# One deterministic data set of 60 users, used here and in the commands that made the reference numbers.
-USER = np.arange(60)
-ARM = USER % 2
-DEN: Array = (1 + USER * 7 % 5).astype(np.float64)
-NUM: Array = (USER * 37 % 11) * DEN % 13 + ARM
-NEW = (USER % 5 == 0).astype(float)
-PRE = np.where(NEW == 1, 0.0, USER * 29 % 31)
-AFTER = NUM + 0.7 * PRE + 3 * ARM
-
-
-# python -m pip install --target /tmp/ref statsmodels==0.15.0; PYTHONPATH=/tmp/ref python - runs:
-REFERENCE = """
 import numpy as np, statsmodels.api as sm
 from statsmodels.stats.proportion import proportions_ztest
 i = np.arange(60); den = 1 + i * 7 % 5; num = (i * 37 % 11) * den % 13 + i % 2
@@ -34,6 +13,27 @@ new = (i % 5 == 0) * 1.0; pre = np.where(new == 1, 0, i * 29 % 31); y = num + 0.
 f = sm.OLS(y, np.column_stack([np.ones(60), i % 2, pre, new])).fit(cov_type="HC1")
 print("ancova", f.params, f.bse)
 """
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from triageops.stats.comoments import CoMoments
+from triageops.stats.compare import Cell, Contrast, Kind, contrast, estimate
+
+Array = NDArray[np.float64]
+
+# One deterministic data set of 60 users, used here and in the commands above.
+USER = np.arange(60)
+ARM = USER % 2
+DEN: Array = (1 + USER * 7 % 5).astype(np.float64)
+NUM: Array = (USER * 37 % 11) * DEN % 13 + ARM
+NEW = (USER % 5 == 0).astype(float)
+PRE = np.where(NEW == 1, 0.0, USER * 29 % 31)
+AFTER = NUM + 0.7 * PRE + 3 * ARM
 
 
 def two_arms(*columns: Array) -> dict[str, list[CoMoments]]:
@@ -130,6 +130,8 @@ def test_contrast_of_strata_averages_by_the_two_arms_units() -> None:
     assert result.se == pytest.approx(math.sqrt(0.16 * variances[0] + 0.36 * variances[1]))
     assert result.effect == pytest.approx(result.value_treatment - result.value_control)
     estimates = estimate(arms, "mean", is_adjusted=False)
+    assert estimates.variance_reduction is None
+    assert estimates.theta == ()
     treatment, other = estimates.arms["treatment"], estimates.arms["other"]
     assert treatment.value == pytest.approx((540 * samples[0][0].mean() + 60 * samples[1][0].mean()) / 600)
     assert other.value == pytest.approx(arms["other"][0].mean[0])  # the only stratum that it is in
@@ -198,6 +200,8 @@ MORE = CoMoments.of(np.full((50, 1), 0.3))
         ("proportion", zeros_and_ones(50, 50), zeros_and_ones(70, 0)),
         ("ratio", CoMoments.of([[1.0, 0.0], [2.0, 0.0]]), CoMoments.of([[1.0, 1.0], [2.0, 1.0]])),
         ("ratio", CoMoments.of([[1.0, 1e-308], [2.0, 1e-308]]), CoMoments.of([[1.0, 1.0], [2.0, 1.0]])),
+        # A database sums the squares of a constant to a little more than nothing.
+        ("mean", CoMoments(50, (0.1,), ((1e-28,),)), CoMoments(50, (0.1,), ((3e-28,),))),
         # Three times the denominator, always: what is left of the variance is rounding.
         ("ratio", CoMoments.of([[0.3, 0.1], [2.1, 0.7]]), CoMoments.of([[0.7, 0.7], [3.1, 3.1]])),
     ],
@@ -238,6 +242,47 @@ def test_estimate_nobody_or_everybody_new_leaves_that_covariate_out(new: float) 
         assert adjusted is not None
         assert (adjusted.effect, adjusted.se) == pytest.approx((plain.effect, plain.se), rel=1e-12)
         assert result.variance_reduction == 0.0
+
+
+def test_estimate_past_that_only_says_who_is_new_is_used_once() -> None:
+    # All others had 7.3 before: both covariates say the same, and any split of theta gives one answer.
+    twice = two_arms(AFTER, 7.3 * (1 - NEW), NEW)
+    once = two_arms(AFTER, np.zeros(60), NEW)
+    one, other = compared(once, "mean", is_adjusted=True), compared(twice, "mean", is_adjusted=True)
+    assert (other.effect, other.se) == pytest.approx((one.effect, one.se), rel=1e-10)
+    assert all(abs(slope) < 10 for slope in estimate(twice, "mean", is_adjusted=True).theta)
+
+
+def test_estimate_adjusted_unequal_arms_with_unequal_slopes_have_the_errors_of_their_parts() -> None:
+    """Each adjusted value as a sum over arms of independent means, with a regression of its own."""
+    rng = np.random.default_rng(6)
+    samples, shares = {}, {"treatment": 10 / 100, "control": 60 / 100, "third": 30 / 100}
+    for slope, (key, share) in zip((3.0, -0.5, 1.0), shares.items(), strict=True):
+        past = rng.normal(5, 2, round(100 * share))
+        samples[key] = np.column_stack([slope * past + rng.normal(0, 1, past.size), past, 0 * past])
+    arms = {key: [CoMoments.of(rows)] for key, rows in samples.items()}
+    estimates = estimate(arms, "mean", is_adjusted=True)
+    y, x = (np.concatenate([rows[:, i] - rows[:, i].mean() for rows in samples.values()]) for i in (0, 1))
+    theta = (x @ y) / (x @ x)
+    assert estimates.theta == pytest.approx((theta, 0.0), rel=1e-10)
+    outcome = {key: rows[:, 0] for key, rows in samples.items()}
+    past_part = {key: theta * rows[:, 1] for key, rows in samples.items()}
+
+    def weight(arm: str, other: str) -> Array:
+        """What the units of `other` add to the adjusted value of `arm`."""
+        own: Array = outcome[other] - past_part[other] if arm == other else np.zeros(1)
+        part: Array = shares[other] * past_part[other] + own
+        return part
+
+    for arm in shares:
+        expected = sum(weight(arm, b).var(ddof=1) / weight(arm, b).size for b in shares)
+        error = estimates.arms[arm].standard_error
+        assert error is not None
+        assert error**2 == pytest.approx(expected, rel=1e-10)
+    result = contrast(estimates, "treatment", "control")
+    assert result is not None
+    common = sum(np.cov(weight("treatment", b), weight("control", b))[0, 1] / outcome[b].size for b in shares)
+    assert result.covariance == pytest.approx(common, rel=1e-10)
 
 
 def test_estimate_only_new_units_in_a_ratio_is_not_adjusted() -> None:

@@ -72,4 +72,14 @@ def test_relative_interval_covers_in_simulation(error: float) -> None:
         lift is not None and (lift.low is None or lift.high is None or lift.low <= 0.3 <= lift.high)
         for lift in found
     ]
-    assert 0.94 < np.mean(covered) < 0.96
+    # More than 95 % where it is often undefined, which is never wrong.
+    assert 0.94 < np.mean(covered) < (0.96 if error < 0.3 else 0.98)
+
+
+@pytest.mark.parametrize("null_se", [0.1, 0.16, 0.3])
+def test_relative_contains_no_lift_exactly_when_the_effects_interval_does(null_se: float) -> None:
+    contrast = replace(means(1.3, 1.0, 0.1, 0.1), null_se=null_se)
+    lift = relative(contrast, 1.96)
+    assert lift is not None
+    assert lift.low is not None
+    assert (lift.low <= 0) == (contrast.effect <= 1.96 * contrast.interval_se)

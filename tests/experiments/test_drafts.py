@@ -1,0 +1,376 @@
+"""Definitions as documents: made, edited, copied, exported, imported; whatever is sent, the answer is a Problem or a draft."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from experiments import drafts, lifecycle
+from experiments.audit import Changed, InvalidTransition
+from experiments.drafts import KeyTaken
+from experiments.models import Experiment, ExperimentEvent, Layer, State, Variant
+from tests.experiments.factories import NOW, draft, running
+from triageops.rest import InvalidInput, Problem
+
+pytestmark = pytest.mark.django_db
+
+LATER = NOW + timedelta(days=1)
+DEFINITION: dict[str, Any] = {
+    "name": "Which prompt",
+    "hypothesis": "Shorter is better",
+    "unit_kind": "conversation",
+    "unit_attribute": "conversation_id",
+    "coverage_bp": 2_500,
+    "targeting": {"language": {"$in": ["en", "es"]}, "version": {"$vgte": "2.1.0"}},
+    "layer": "prompts",
+    "layer_share_bp": 5_000,
+    "obeys_holdout": False,
+    "design": "group_sequential",
+    "alpha": 0.1,
+    "correction": "e_bh",
+    "minimum_sample": 250,
+    "planned_sample": 20_000,
+    "minimum_effect": 0.02,
+    "minimum_days": 14,
+    "requires_review": True,
+    "auto_ship": True,
+    "config_schema": {"required": ["prompt"], "properties": {"prompt": {"type": "string"}}},
+    "bandit_floor_bp": 700,
+    "bandit_hours": 6,
+    "variants": [
+        {"key": "long", "is_control": True, "weight_bp": 5_000, "config": {"prompt": "é \\u0000 😀"}},
+        {"key": "short", "is_control": False, "weight_bp": 5_000, "config": {"prompt": "b", "t": [1, None]}},
+    ],
+    "metrics": [
+        {"key": "win", "name": "wins", "role": "primary", "kind": "proportion", "source": "feedback:positive"},
+        {
+            "key": "slow", "name": "p95", "role": "guardrail", "kind": "quantile", "quantile": 0.95, "alpha": 0.01,
+            "source": "response:latency_seconds", "better": "lower", "margin": 0.1, "window_days": 7, "cap": 60,
+        },
+    ],
+    "ramp": [{"coverage_bp": 5_000, "after_hours": 12, "after_units": 100}, {"coverage_bp": 10_000}],
+}  # fmt: skip
+
+
+def made(key: str = "prompt_test", **changes: Any) -> Experiment:
+    Layer.objects.get_or_create(key="prompts")
+    return drafts.create(key, DEFINITION | changes, by=None, now=NOW)
+
+
+def test_create_is_a_draft_with_everything_and_its_audit(django_user_model: type[User]) -> None:
+    Layer.objects.create(key="prompts")
+    ann = django_user_model.objects.create(username="ann")
+    experiment = drafts.create("prompt_test", DEFINITION, by=ann, now=NOW)
+    assert (experiment.state, experiment.version, experiment.owner) == (State.DRAFT, 1, ann)
+    event = ExperimentEvent.objects.get()
+    assert (event.action, event.by, event.before) == ("create", ann, {})
+    assert [one["key"] for one in event.after["metrics"]] == ["win", "slow"]
+    connection.check_constraints()
+    assert lifecycle.missing_for_start(experiment, list(experiment.variants.all())) == []
+
+
+def test_export_and_import_give_an_equal_definition_with_another_salt() -> None:
+    document = drafts.exported(made())
+    text = json.dumps(document, allow_nan=False)
+    copied = drafts.imported(json.loads(text), by=None, now=LATER, key="copied")
+    assert drafts.exported(copied) == document | {"key": "copied"}
+    assert {name: document["definition"][name] for name in DEFINITION if name not in drafts.PARTS} == {
+        name: value for name, value in DEFINITION.items() if name not in drafts.PARTS
+    }
+    assert document["definition"]["variants"] == DEFINITION["variants"]
+    assert copied.salt != Experiment.objects.get(key="prompt_test").salt
+    connection.check_constraints()
+
+
+def test_export_names_every_field_that_is_no_time() -> None:
+    definition = drafts.exported(made())["definition"]
+    times = {"planned_end_at", "starts_at", "stops_at"}
+    assert set(definition) == (set(drafts.FIELDS) - times) | {"layer", *drafts.PARTS}
+
+
+def test_clone_of_what_runs_is_a_draft_of_its_own() -> None:
+    experiment = running()
+    copied = drafts.clone(experiment, "again", by=None, now=LATER)
+    assert (copied.state, copied.version, copied.epoch) == (State.DRAFT, 1, 0)
+    assert copied.salt != experiment.salt
+    assert [v.key for v in copied.variants.all()] == [v.key for v in experiment.variants.all()]
+    assert lifecycle.start(copied, by=None, now=LATER).is_running
+
+
+def test_key_that_is_taken_is_refused() -> None:
+    made()
+    with pytest.raises(KeyTaken), transaction.atomic():
+        made()
+
+
+def test_edit_replaces_the_parts_that_are_given_and_keeps_the_rows_of_variants_that_stay() -> None:
+    experiment = made()
+    rows = {variant.key: variant.pk for variant in Variant.objects.all()}
+    changes = {
+        "name": "another",
+        "variants": [
+            {"key": "short", "weight_bp": 1_000, "is_control": True, "config": {"prompt": "c"}},
+            {"key": "new", "weight_bp": 4_000, "config": {"prompt": "d"}},
+            {"key": "long", "weight_bp": 5_000, "is_control": False},
+        ],
+        "ramp": [],
+    }
+    edited = drafts.edit(experiment, changes, by=None, now=LATER)
+    connection.check_constraints()
+    assert (edited.name, edited.version, edited.ramp.count(), edited.metrics.count()) == ("another", 2, 0, 2)
+    found = list(Variant.objects.order_by("position"))
+    assert [(one.key, one.is_control) for one in found] == [("short", True), ("new", False), ("long", False)]
+    assert found[2].pk == rows["long"]
+    assert found[0].pk == rows["short"]
+    event = ExperimentEvent.objects.latest("id")
+    assert (event.action, event.before["name"], event.after["name"]) == ("edit", "Which prompt", "another")
+    with pytest.raises(Changed):
+        drafts.edit(Experiment(pk=edited.pk, version=1), {"name": "late"}, by=None, now=LATER)
+
+
+@pytest.mark.parametrize("name", sorted({*drafts.FIELDS, *drafts.PARTS, "layer"}))
+def test_edit_of_what_runs_changes_only_what_promised_nothing(name: str) -> None:
+    experiment = running()
+    values = DEFINITION | dict.fromkeys(("planned_end_at", "stops_at", "starts_at"), "2027-01-01T00:00:00Z")
+    Layer.objects.create(key="prompts")
+    if name in drafts.LATER_FIELDS:
+        edited = drafts.edit(experiment, {name: values[name]}, by=None, now=LATER)
+        assert edited.version == experiment.version == 3
+    else:
+        with pytest.raises(InvalidTransition):
+            drafts.edit(experiment, {name: values[name]}, by=None, now=LATER)
+    connection.check_constraints()
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"nonsense": 1}, "nonsense"),
+    ({"state": "running"}, "state"),
+    ({"salt": "0" * 32}, "salt"),
+    ({"name": ""}, "name"),
+    ({"name": None}, "name"),
+    ({"name": 1}, "name"),
+    ({"name": "x" * 201}, "name"),
+    ({"name": "a\0b"}, "definition"),
+    ({"name": "a\ud800"}, "definition"),
+    ({"hypothesis": None}, "hypothesis"),
+    ({"hypothesis": []}, "hypothesis"),
+    ({"coverage_bp": "all"}, "coverage_bp"),
+    ({"coverage_bp": 0.5}, "coverage_bp"),
+    ({"coverage_bp": True}, "coverage_bp"),
+    ({"coverage_bp": -1}, "coverage_bp"),
+    ({"coverage_bp": 10**400}, "coverage_bp"),
+    ({"alpha": "nan"}, "alpha"),
+    ({"alpha": float("nan")}, "definition"),
+    ({"alpha": 0.5}, "alpha"),
+    ({"minimum_effect": 10**400}, "minimum_effect"),
+    ({"minimum_sample": 24}, "minimum_sample"),
+    ({"planned_sample": 2**40}, "planned_sample"),
+    ({"minimum_days": 100_000}, "minimum_days"),
+    ({"design": "best"}, "design"),
+    ({"unit_kind": ["user"]}, "unit_kind"),
+    ({"obeys_holdout": "no"}, "obeys_holdout"),
+    ({"targeting": []}, "targeting"),
+    ({"targeting": None}, "targeting"),
+    ({"targeting": {"$nonsense": 1}}, "targeting"),
+    ({"targeting": {"a": {"$regex": "("}}}, "targeting"),
+    ({"config_schema": {"type": "nonsense"}}, "config_schema"),
+    ({"config_schema": {"$ref": "http://127.0.0.1/x"}}, "config_schema"),
+    ({"config_schema": {"$dynamicRef": "http://127.0.0.1/x"}}, "config_schema"),
+    ({"config_schema": {"pattern": "("}}, "config_schema"),
+    (
+        {"config_schema": {"required": ["never"]}, "variants": DEFINITION["variants"]},
+        "variants[0].config",
+    ),
+    ({"starts_at": "tomorrow"}, "starts_at"),
+    ({"starts_at": "2027-01-01T00:00:00"}, "starts_at"),
+    ({"starts_at": "2027-13-01T00:00:00Z"}, "starts_at"),
+    ({"starts_at": "9999-12-31T23:59:59-10:00"}, "starts_at"),
+    ({"starts_at": 1}, "starts_at"),
+    ({"layer": "nowhere"}, "layer"),
+    ({"layer": ["prompts"]}, "layer"),
+    ({"layer": 0}, "layer"),
+    ({"variants": {}}, "variants"),
+    ({"variants": [1]}, "variants"),
+    ({"variants": [{"key": f"v{n}", "weight_bp": 0} for n in range(101)]}, "variants"),
+    ({"variants": [{}]}, "variants[0].key"),
+    ({"variants": [{"key": "a b", "weight_bp": 1}]}, "variants[0].key"),
+    ({"variants": [{"key": ["a"], "weight_bp": 1}]}, "variants[0].key"),
+    ({"variants": [{"key": "a", "weight_bp": 33.3}]}, "variants[0].weight_bp"),
+    ({"variants": [{"key": "a", "weight_bp": 1, "config": []}]}, "variants[0].config"),
+    ({"variants": [{"key": "a", "weight_bp": 1, "config": "{}"}]}, "variants[0].config"),
+    ({"variants": [{"key": "a", "weight_bp": 1, "version": 7}]}, "variants[0].version"),
+    ({"variants": [{"key": "a", "weight_bp": 1}] * 2, "config_schema": None}, "variants"),
+    (
+        {
+            "variants": [{"key": key, "weight_bp": 1, "is_control": True} for key in "ab"],
+            "config_schema": None,
+        },
+        "variants[1]",
+    ),
+    ({"metrics": "all"}, "metrics"),
+    ({"metrics": [{"key": "m", "name": "m", "source": "nonsense"}]}, "metrics[0].source"),
+    ({"metrics": [{"key": "m", "name": "m", "source": "response:cost"}] * 2}, "metrics[1]"),
+    ({"metrics": [{"key": "m", "name": "m", "source": "response:cost", "cap": "inf"}]}, "metrics[0].cap"),
+    (
+        {"metrics": [{"key": "m", "name": "m", "source": "response:cost", "kind": "quantile"}]},
+        "metrics[0].quantile",
+    ),
+    ({"ramp": [{}]}, "ramp[0].coverage_bp"),
+    ({"ramp": [{"coverage_bp": 1, "reached_at": "2027-01-01T00:00:00Z"}]}, "ramp[0].reached_at"),
+]
+
+
+@pytest.mark.parametrize(("changes", "field"), BAD, ids=[f"{field}-{n}" for n, (_, field) in enumerate(BAD)])
+def test_bad_definition_names_its_field_and_leaves_nothing(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        made(**changes)
+    assert refused.value.field == field
+    assert refused.value.fix
+    assert not Experiment.objects.exists()
+    experiment = made("other")
+    with pytest.raises(InvalidInput) as refused:
+        drafts.edit(experiment, changes, by=None, now=LATER)
+    assert refused.value.field == field
+    assert drafts.exported(Experiment.objects.get()) == drafts.exported(experiment)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"format": "another/1", "definition": {}},
+        {"format": drafts.FORMAT},
+        {"format": drafts.FORMAT, "definition": []},
+        {"format": drafts.FORMAT, "definition": {}},
+        {"format": drafts.FORMAT, "key": "a b", "definition": {"name": "x"}},
+        {"format": drafts.FORMAT, "key": ["a"], "definition": {"name": "x"}},
+        {"format": drafts.FORMAT, "key": "a\0", "definition": {"name": "x"}},
+        {"format": drafts.FORMAT, "key": "\ud800", "definition": {"name": "x"}},
+    ],
+)
+def test_bad_document_is_refused_with_its_field(document: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        drafts.imported(document, by=None, now=NOW)
+    assert refused.value.field
+    assert not Experiment.objects.exists()
+
+
+TEXTS = st.text(st.characters(), max_size=8) | st.sampled_from(
+    ["a\0", "\ud800", "nan", "1", "$ref", "x" * 300]
+)
+NUMBERS = (
+    st.integers()
+    | st.floats()
+    | st.sampled_from([2**31, 2**63, 10**400, -1, 0, 10_000, 1e308, float("inf"), float("nan")])
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+VARIANT = st.fixed_dictionaries(
+    {},
+    optional={
+        "key": TEXTS | st.sampled_from(["a", "b"]) | JSON,
+        "weight_bp": st.sampled_from([5_000, 0]) | JSON,
+        "is_control": st.booleans() | JSON,
+        "config": st.dictionaries(TEXTS, JSON, max_size=2) | JSON,
+    },
+)
+METRIC = st.fixed_dictionaries(
+    {"key": st.sampled_from(["m", "n"]) | JSON, "name": st.just("m") | JSON},
+    optional={
+        "source": st.sampled_from(["response:cost", "net_benefit"]) | JSON,
+        "kind": st.sampled_from(["quantile", "rare"]) | JSON,
+        "role": st.just("primary") | JSON,
+        "cap": NUMBERS | JSON,
+        "quantile": NUMBERS | JSON,
+        "worth": NUMBERS | JSON,
+        "window_days": NUMBERS | JSON,
+    },
+)
+SCHEMA = st.dictionaries(
+    st.sampled_from(
+        ["type", "pattern", "properties", "multipleOf", "required", "$schema", "$id", "allOf", "not"]
+    ),
+    st.sampled_from(["object", "(", {}, [], {"x": {"multipleOf": 1e-300}}]) | JSON,
+    max_size=3,
+)
+STEP = st.fixed_dictionaries({}, optional={"coverage_bp": NUMBERS | JSON, "after_hours": NUMBERS | JSON})
+DOCUMENT = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys((*drafts.FIELDS, "layer", "nonsense"), JSON),
+        "name": st.just("x") | JSON,
+        "targeting": st.dictionaries(TEXTS, JSON, max_size=3),
+        "config_schema": SCHEMA | JSON,
+        "variants": st.lists(VARIANT, max_size=3) | JSON,
+        "metrics": st.lists(METRIC, max_size=3) | JSON,
+        "ramp": st.lists(STEP, max_size=3) | JSON,
+    },
+)
+ONE_FIELD = st.sampled_from((*drafts.FIELDS, "layer", *drafts.PARTS)).flatmap(
+    lambda name: st.fixed_dictionaries({name: JSON})
+)
+
+
+@given(
+    st.builds(lambda base, changes: base | changes, st.sampled_from([{}, {"name": "x"}]), DOCUMENT)
+    | st.builds(lambda changes: {"name": "x"} | changes, ONE_FIELD)
+    | st.builds(lambda one: {"name": "x", "variants": [one]}, VARIANT)
+    | st.builds(lambda one: {"name": "x", "metrics": [one]}, METRIC)
+    | st.builds(
+        lambda schema, config: {
+            "name": "x",
+            "config_schema": schema,
+            "variants": [{"key": "a", "weight_bp": 1, "config": config}],
+        },
+        SCHEMA,
+        st.dictionaries(st.just("x") | TEXTS, JSON, max_size=2),
+    ),
+    st.sampled_from(["fuzzed", "", "a b"]),
+)
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+def test_document_of_any_json_is_a_draft_or_a_problem(definition: dict[str, Any], key: str) -> None:
+    document = {"format": drafts.FORMAT, "key": key, "definition": definition}
+    with transaction.atomic():
+        problem = _problem_of(document)
+        transaction.set_rollback(True)
+    if problem is not None:
+        assert problem.status == 400
+        assert problem.field
+        json.dumps(problem.as_dict())
+
+
+def _problem_of(document: dict[str, Any]) -> Problem | None:
+    try:
+        experiment = drafts.imported(document, by=None, now=NOW)
+    except Problem as problem:
+        return problem
+    # What is a draft can also be read, copied and checked.
+    connection.check_constraints()
+    json.dumps(drafts.exported(experiment), allow_nan=False)
+    lifecycle.missing_for_start(experiment, list(experiment.variants.all()))
+    drafts.clone(experiment, "copied", by=None, now=NOW)
+    return None
+
+
+def test_config_schema_with_numbers_beyond_floats_is_a_sentence() -> None:
+    draft()
+    schema = {"properties": {"n": {"multipleOf": 0.1}}}
+    with pytest.raises(InvalidInput, match="too large"):
+        drafts.create(
+            "huge",
+            {
+                "name": "x",
+                "config_schema": schema,
+                "variants": [{"key": "a", "weight_bp": 1, "config": {"n": 10**400}}],
+            },
+            by=None,
+            now=NOW,
+        )
