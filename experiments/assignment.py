@@ -12,8 +12,6 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 BASIS_POINTS = 10_000
 
 _FNV_BASIS = 2166136261
@@ -53,11 +51,12 @@ def continued(value: int, text: str) -> int:
 
 def _hashes_of_three_digits() -> array[int]:
     """At 1 000 * state + number: the hash of the number's three digits that follows this state, 0 to 255."""
-    numbers = np.arange(1_000)
-    found = np.arange(256)[:, np.newaxis].repeat(1_000, axis=1)
-    for place in (100, 10, 1):
-        found = ((found ^ (numbers // place % 10 + ord("0"))) * _FNV_PRIME) & 0xFFFFFFFF
-    return array("I", found.astype(np.uint32).tobytes())
+    found = array("I")
+    for state in range(256):
+        ones = [((state ^ digit) * _FNV_PRIME) & 0xFFFFFFFF for digit in b"0123456789"]
+        twos = [((one ^ digit) * _FNV_PRIME) & 0xFFFFFFFF for one in ones for digit in b"0123456789"]
+        found.extend([((two ^ digit) * _FNV_PRIME) & 0xFFFFFFFF for two in twos for digit in b"0123456789"])
+    return found
 
 
 # Each step mixes its character into the last byte of the state only, so that a state is a multiple of 256, which the

@@ -38,7 +38,7 @@ def forest(found: Found) -> charts.Chart:
             cells.append((label, arm["text"] or "not enough data yet", arm["verdict"]))
             if scale and arm["effect"] is not None and arm["low"] is not None and arm["high"] is not None:
                 ends = sorted((sign * arm["low"] / scale, sign * arm["high"] / scale))
-                rows.append(Effect(label, sign * arm["effect"] / scale, *ends, key=arm["variant"]))
+                rows.append(Effect(label, sign * arm["effect"] / scale, ends[0], ends[1], key=arm["variant"]))
             else:
                 rows.append(Effect(label, None, None, None))
     chart = charts.intervals(

@@ -27,10 +27,22 @@ SERVICE_METRICS = ("latency_seconds", "cost", "error")
 
 def results(experiment: Experiment, now: datetime) -> dict[str, Any]:
     """The last look with all its numbers, the looks before it, epochs, and what the variants cost; JSON-able."""
-    variants = list(experiment.variants.order_by("position"))
-    metrics = list(experiment.metrics.order_by("position", "id"))
-    epochs = list(experiment.epochs.order_by("number"))
-    phase = epochs[-1].phase if epochs else 0
+    found = last_look(experiment)
+    metrics = _metrics(experiment)
+    return found | {
+        "look_count": experiment.looks.filter(phase=found["phase"]).count(),
+        "service": _service(experiment, _variants(experiment), now),
+        "history": _history(experiment, found["phase"], metrics),
+        "epochs": [_epoch(epoch) for epoch in experiment.epochs.order_by("number")],
+        "ramp": _ramp(experiment, now),
+    }
+
+
+def last_look(experiment: Experiment) -> dict[str, Any]:
+    """The part of `results` that the decision rests on: three queries, when variants and metrics are read already."""
+    variants, metrics = _variants(experiment), _metrics(experiment)
+    phases = experiment.epochs.order_by("-number").values_list("phase", flat=True)
+    phase = phases.first() or 0
     last = experiment.looks.filter(phase=phase).first()
     rows = [] if last is None else list(last.estimates.all())
     return {
@@ -40,7 +52,6 @@ def results(experiment: Experiment, now: datetime) -> dict[str, Any]:
         "decision": _decision(last),
         "looked_at": last and last.at.isoformat(),
         "look_seconds": last and last.seconds,
-        "look_count": experiment.looks.filter(phase=phase).count(),
         "units": last.unit_count if last else 0,
         "planned_sample": experiment.planned_sample,
         "progress": _progress(experiment, last),
@@ -52,11 +63,15 @@ def results(experiment: Experiment, now: datetime) -> dict[str, Any]:
         "health": last.health["checks"] if last else [],
         "traffic": last.health["traffic"] if last else [],
         "segments": last.segments if last else [],
-        "service": _service(experiment, variants, now),
-        "history": _history(experiment, phase, metrics),
-        "epochs": [_epoch(epoch) for epoch in epochs],
-        "ramp": _ramp(experiment, now),
     }
+
+
+def _variants(experiment: Experiment) -> list[Variant]:
+    return sorted(experiment.variants.all(), key=lambda variant: variant.position)
+
+
+def _metrics(experiment: Experiment) -> list[ExperimentMetric]:
+    return sorted(experiment.metrics.all(), key=lambda metric: (metric.position, metric.pk))
 
 
 def _decision(last: Look | None) -> dict[str, str]:

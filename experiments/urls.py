@@ -1,6 +1,6 @@
 from django.urls import path
 
-from experiments.views import assignments, changes, definitions, history, outcomes
+from experiments.views import assignments, changes, definitions, history, ofrep, outcomes, payload
 
 urlpatterns = [
     path("experiments", definitions.ExperimentsView.as_view()),
@@ -23,4 +23,13 @@ urlpatterns = [
     path("experiments/<str:key>/transitions", changes.TransitionsView.as_view()),
     path("experiments/<str:key>/variants/revise", changes.RevisionsView.as_view()),
     path("experiments/<str:key>/weights", changes.WeightsView.as_view()),
+]
+
+# What SDKs that others wrote call, at the addresses that their protocols fix.
+protocol_urlpatterns = [
+    path("ofrep/v1/evaluate/flags", ofrep.evaluate_all),
+    # Any path: a flag of that name does not exist, and a client that does not escape it hears so.
+    path("ofrep/v1/evaluate/flags/<path:key>", ofrep.evaluate),
+    path("ofrep/<path:address>", ofrep.no_such_address),
+    path("api/features/<str:client_key>", payload.features),
 ]

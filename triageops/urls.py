@@ -3,12 +3,13 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from experiments.urls import protocol_urlpatterns
 from triageops import health, rest
 
 handler500 = rest.server_error
 urlpatterns = [
     # First what is called most: addresses are tried in order.
-    path("", include("experiments.client_urls")),
+    path("", include(protocol_urlpatterns)),
     path("api/v1/", include("feedback.urls")),
     path("api/v1/", include("experiments.urls")),
     path("api/v1/", include("monitoring.urls")),

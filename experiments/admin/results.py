@@ -16,7 +16,7 @@ from experiments import overview, pictures
 from experiments.admin.opening import CHANGE, Admin, address, back, opened
 from experiments.analysis import progress, samples
 from experiments.models import Experiment, ExperimentMetric
-from experiments.results import lines, results
+from experiments.results import last_look, lines, results
 from experiments.tasks import look_at_one
 from triageops import charts
 from triageops.admin import Tone
@@ -61,43 +61,57 @@ class Line:
     tone: Tone
 
 
-def results_context(request: HttpRequest, experiment: Experiment) -> dict[str, Any]:
-    """For `experiments/results.html`; empty before the start."""
+def results_context(
+    request: HttpRequest, experiment: Experiment, *, is_whole: bool = False
+) -> dict[str, Any]:
+    """For `experiments/results.html`; empty before the start.
+
+    The page itself comes with what the decision rests on; the script fetches the whole at once, and again as it changes.
+    """
     if experiment.started_at is None:
         return {}
-    found = results(experiment, timezone.now())
-    metrics = list(experiment.metrics.order_by("position", "id"))
+    found = results(experiment, timezone.now()) if is_whole else last_look(experiment)
+    metrics = sorted(experiment.metrics.all(), key=lambda metric: (metric.position, metric.pk))
     decision = found["decision"]
-    may_see_feedback = request.user.has_perm("feedback.view_feedback")
+    planned = found["progress"]
     return {
         "found": found,
+        "is_whole": is_whole,
+        "may_look": request.user.has_perm(CHANGE),
         "looked_at": found["looked_at"] and datetime.fromisoformat(found["looked_at"]),
         "decision_tone": _TONES[decision["decision"]],
         "decision_word": _WORDS[decision["decision"]],
-        "checks": [
-            {
-                **check,
-                "tone": _LEVELS[check["level"]],
-                "sentence": check["sentence"][:1].upper() + check["sentence"][1:],
-            }
-            for check in found["health"]
-        ],
+        "checks": [_check(check) for check in found["health"]],
         "forest": pictures.forest(found),
-        "over_time": pictures.over_time(found, metrics),
         "traffic": pictures.traffic(found),
         "segment_charts": pictures.segment_charts(found, metrics),
         "lines": _lines(found, metrics),
-        "service": _service(found),
-        "samples": samples.comments(experiment) if may_see_feedback else [],
         "progress": progress.read(experiment.pk),
-        "progress_percent": round(100 * found["progress"]) if found["progress"] is not None else None,
+        "progress_percent": None if planned is None else round(100 * planned),
         "live_address": address("results", experiment),
         "look_address": address("look", experiment),
         "numbers_address": address("numbers", experiment),
         "power_address": address("power", experiment),
         "has_no_units": experiment.is_running and not found["units"],
         "units_word": overview.units_word(experiment),
+        **(_whole(request, experiment, found, metrics) if is_whole else {}),
     }
+
+
+def _whole(
+    request: HttpRequest, experiment: Experiment, found: dict[str, Any], metrics: list[ExperimentMetric]
+) -> dict[str, Any]:
+    may_see_feedback = request.user.has_perm("feedback.view_feedback")
+    return {
+        "over_time": pictures.over_time(found, metrics),
+        "service": _service(found),
+        "samples": samples.comments(experiment) if may_see_feedback else [],
+    }
+
+
+def _check(check: dict[str, Any]) -> dict[str, Any]:
+    sentence = check["sentence"]
+    return {**check, "tone": _LEVELS[check["level"]], "sentence": sentence[:1].upper() + sentence[1:]}
 
 
 def _lines(found: dict[str, Any], metrics: list[ExperimentMetric]) -> list[Line]:
@@ -168,7 +182,7 @@ def _service(found: dict[str, Any]) -> list[dict[str, str]]:
 def live(admin: Admin, request: HttpRequest, object_id: str) -> HttpResponse:
     """The parts that change, for the page's script."""
     experiment = opened(admin, request, object_id)
-    context = {"original": experiment, **results_context(request, experiment)}
+    context = {"original": experiment, **results_context(request, experiment, is_whole=True)}
     return TemplateResponse(request, "experiments/results.html", context)
 
 

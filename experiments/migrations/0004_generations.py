@@ -1,7 +1,7 @@
 from django.db import migrations, models
 
 # Assignments go on while the index is made; then the constraint takes it over in an instant.
-FORWARD = [
+FORWARD = (
     """
     CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS assignment_once_per_generation
         ON experiments_assignment (unit, experiment_id, generation)
@@ -13,8 +13,8 @@ FORWARD = [
         DROP CONSTRAINT assignment_once_per_unit
     """,
     "RESET lock_timeout",
-]
-BACKWARD = [
+)
+BACKWARD = (
     """
     CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS assignment_once_per_unit
         ON experiments_assignment (unit, experiment_id)
@@ -26,7 +26,7 @@ BACKWARD = [
         DROP CONSTRAINT assignment_once_per_generation
     """,
     "RESET lock_timeout",
-]
+)
 
 
 class Migration(migrations.Migration):

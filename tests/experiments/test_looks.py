@@ -76,6 +76,7 @@ def test_difference_that_is_there_is_found_and_shipped_in_words() -> None:
     assert one.low is not None
     assert one.high is not None
     assert one.log_e is not None
+    assert one.effect is not None
     assert 0 < one.low < one.effect < one.high
     assert one.verdict == "better"
     assert one.p_any == pytest.approx(np.exp(-one.log_e))

@@ -122,7 +122,7 @@ class Facts:
         )
         ingest.record_many(FEEDBACK, [shape], self.key.pk, self.now)
 
-    def judge(self, response_id: str, **metrics: float) -> None:
+    def judge(self, response_id: str, **metrics: float | None) -> None:
         shape = QualityShape(
             response_id=response_id, evaluator_kind="code", evaluator_name="judge", metrics=metrics
         )

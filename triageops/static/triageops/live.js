@@ -106,7 +106,11 @@
 
     document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : run()));
     say("Live", false);
-    plan();
+    if (root.hasAttribute("data-live-now")) {
+      run();
+    } else {
+      plan();
+    }
   }
 
   /* After the other scripts: their first pass over the page must not count as a change. */
