@@ -260,6 +260,7 @@ def _save(one: models.Model, path: str) -> None:
 def _full_clean(experiment: Experiment) -> None:
     try:
         experiment.clean_fields()
+        experiment.clean()
     except ValidationError as error:
         raise _invalid(error, "") from None
 

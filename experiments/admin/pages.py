@@ -15,6 +15,7 @@ from experiments.admin.opening import CHANGE, Admin, back, opened, person, rende
 from experiments.forms import ForceForm, MoveForm
 from experiments.models import AllocationEpoch, Experiment, ExperimentEvent
 from experiments.overview import Arm, arms_of, control_key
+from experiments.sdk_payload import inexpressible
 from triageops.rest import Problem
 
 PER_PAGE = 30
@@ -121,7 +122,13 @@ def _unforce(admin: Admin, request: HttpRequest, experiment: Experiment) -> Http
 def ask(admin: Admin, request: HttpRequest, object_id: str) -> HttpResponse:
     """What a client sends, in each of the ways, to be copied."""
     experiment = opened(admin, request, object_id)
-    context: dict[str, Any] = {"key": experiment.key, "here": "ask", "attributes": _attributes(experiment)}
+    forced = experiment.forced.standing().values_list("unit", flat=True)
+    context: dict[str, Any] = {
+        "key": experiment.key,
+        "here": "ask",
+        "attributes": _attributes(experiment),
+        "inexpressible": inexpressible(list(experiment.epochs.order_by("number")), list(forced)),
+    }
     return render(admin, request, "asking", experiment, "How clients ask", **context)
 
 

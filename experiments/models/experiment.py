@@ -2,6 +2,7 @@ import secrets
 from typing import ClassVar, Self
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
@@ -46,6 +47,10 @@ class State(models.TextChoices):
 NOT_STARTED = (State.DRAFT, State.REVIEW, State.SCHEDULED)
 UNDER_WAY = (State.RUNNING, State.PAUSED, State.HALTED)
 ENDED = (State.STOPPED, State.SHIPPED, State.ARCHIVED)
+
+
+RESERVED_KEYS = frozenset({"assign", "import"})
+"""They stand where a key stands in addresses."""
 
 
 class Design(models.TextChoices):
@@ -258,6 +263,10 @@ class Experiment(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+    def clean(self) -> None:
+        if self.key in RESERVED_KEYS:
+            raise ValidationError({"key": f"“{self.key}” is a word of the API; choose another key."})
 
     @property
     def coverage_in_percent(self) -> str:

@@ -334,19 +334,21 @@ def operand(name: str, depth: int) -> st.SearchStrategy[Any]:
 @st.composite
 def operators(draw: st.DrawFn, depth: int) -> dict[str, Any]:
     names = [name for name in OPERANDS if depth > 0 or name not in {"$not", "$elemMatch", "$all", "$alli"}]
-    chosen = draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True))
+    chosen = draw(st.lists(st.sampled_from(names), min_size=2, max_size=3, unique=True))
     return {name: draw(operand(name, depth)) for name in chosen}
 
 
 @st.composite
 def values(draw: st.DrawFn, depth: int) -> Any:
-    return draw(LITERALS) if draw(st.integers(0, 3)) == 0 else draw(operators(depth - 1))
+    return draw(LITERALS) if draw(st.integers(0, 5)) == 1 else draw(operators(depth - 1))
 
 
 @st.composite
 def conditions(draw: st.DrawFn, depth: int) -> dict[str, Any]:
     """Attributes, and down to the depth also up to two junctions."""
-    condition = {name: draw(values(depth)) for name in draw(st.lists(NAMES, max_size=2, unique=True))}
+    condition = {
+        name: draw(values(depth)) for name in draw(st.lists(NAMES, min_size=1, max_size=2, unique=True))
+    }
     junctions = st.sampled_from(["$or", "$and", "$nor", "$not"])
     for name in draw(st.lists(junctions, max_size=2, unique=True)) if depth > 0 else []:
         inner = conditions(depth - 1)
@@ -357,12 +359,12 @@ def conditions(draw: st.DrawFn, depth: int) -> dict[str, Any]:
 ATTRIBUTES = st.dictionaries(st.sampled_from(["a", "b", "c", "0", "length"]), LITERALS, max_size=5)
 
 
-@settings(max_examples=120, deadline=None)
-@given(conditions(2), st.lists(ATTRIBUTES, min_size=6, max_size=6))
+@settings(max_examples=100, deadline=None)
+@given(conditions(2), st.lists(ATTRIBUTES, min_size=2, max_size=2))
 def test_any_condition_on_any_attributes_equals_sdk(condition: Any, units: list[Any]) -> None:
     kept = copy.deepcopy((condition, units))
     test = compiled(condition, GROUPS)
-    for attributes in units:
+    for attributes in [*units, *HOLDERS]:
         expected = evalCondition(attributes, condition, GROUPS)
         assert test(attributes) is expected
     assert described(condition)
@@ -374,7 +376,7 @@ def test_many_random_clauses_equal_sdk() -> None:
     random = Random(20)
     names = list(OPERANDS)
     count = {True: 0, False: 0}
-    for _ in range(6_000):
+    for _ in range(5_000):
         clauses: dict[str, Any] = {}
         for attribute in random.sample("abc", random.randint(1, 3)):
             chosen = random.sample(names, random.randint(1, 2))
@@ -386,7 +388,7 @@ def test_many_random_clauses_equal_sdk() -> None:
         ours, sdk = wrapped(condition, attributes)
         assert ours is sdk, (condition, attributes)
         count[ours] += 1
-    assert min(count.values()) > 1_200
+    assert min(count.values()) > 1_000
 
 
 @given(
@@ -531,7 +533,7 @@ def test_condition_that_holds_itself_is_refused() -> None:
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(max_size=5),
-        lambda x: st.lists(x) | st.dictionaries(st.text(max_size=6), x),
+        lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=6), x, max_size=3),
     )
 )
 def test_any_json_is_accepted_or_refused(value: Any) -> None:
@@ -690,7 +692,7 @@ def test_accepted_pattern_made_at_random_never_takes_long() -> None:
     ]
     texts = ["a" * 1_000, "ab" * 500, "aab" * 400]
     accepted = 0
-    while accepted < 200:
+    while accepted < 120:
         pattern = "".join(random.choices(pieces, k=random.randint(2, 7))) + random.choice(["", "x", "$", "c"])
         try:
             test = compiled({"x": {"$regex": pattern}})

@@ -12,6 +12,7 @@ from django.test import Client
 
 from feedback import authentication, definitions
 from feedback.models import (
+    ALL_SCOPES,
     ApiKey,
     Feedback,
     FeedbackRevision,
@@ -45,7 +46,7 @@ class Api:
 
 def make_key(**changes: Any) -> tuple[ApiKey, str]:
     secret = ApiKey.new_secret()
-    key = ApiKey(name="test", scopes=changes.pop("scopes", list(Scope.values)), **changes)
+    key = ApiKey(name="test", scopes=changes.pop("scopes", list(ALL_SCOPES)), **changes)
     key.take_secret(secret)
     key.save()
     return key, secret
