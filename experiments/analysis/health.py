@@ -183,7 +183,7 @@ def feedback_rate(asked: Question, sums: Sums) -> Check:
         plan = asked.plan(
             FEEDBACK_RATE.key,
             variant.key,
-            se=compared.null_se,
+            se=inference.tested_se(compared),
             n=n,
             planned_n=asked.planned_pair(n, sums.unit_count),
             alpha=_FEEDBACK_ALPHA,

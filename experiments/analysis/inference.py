@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from triageops.stats.compare import Contrast
 from triageops.stats.group_sequential import boundaries
-from triageops.stats.interval import Interval
 from triageops.stats.sequential import (
     always_valid_p,
     confidence_sequence,
@@ -161,8 +160,3 @@ def next_boundary(past: Sequence[float], fraction: float, alpha: float) -> float
     if not counts_as_look(past, fraction):
         return None
     return boundaries([*past, fraction], alpha)[-1]
-
-
-def repeated_interval(effect: float, se: float, boundary: float) -> Interval:
-    """The interval that goes with a group sequential look: effects that its boundary would not reject."""
-    return Interval(effect - boundary * se, effect + boundary * se)

@@ -97,7 +97,7 @@ def _compare(
         _rare(asked, metric, row, arms)
     if compared is None:
         return
-    row.effect, row.se = compared.effect, compared.null_se
+    row.effect, row.se = compared.effect, inference.tested_se(compared)
     row.details |= {
         "dropped_count": compared.dropped_count,
         "value_control": compared.value_control,
@@ -112,7 +112,7 @@ def _compare(
     plan = asked.plan(
         metric.key,
         row.variant,
-        se=compared.null_se,
+        se=inference.tested_se(compared),
         n=n_pair,
         planned_n=asked.planned_pair(n_pair, unit_count),
         alpha=asked.alpha_of(metric),
@@ -165,11 +165,12 @@ def _guard(row: Estimate, compared: Contrast, plan: Plan, metric: ExperimentMetr
 
 def _group_sequential(asked: Question, row: Estimate, plan: Plan, found: Finding, unit_count: int) -> None:
     past: list[float] = row.details.get("fractions", [])
-    fraction = found.information / plan.planned_information
     planned = asked.experiment.planned_sample
-    if planned is not None and unit_count >= planned:
-        # The planned sample is what ends it, whatever the information was guessed to be.
-        fraction = max(fraction, 1.0)
+    fraction = inference.information_fraction(
+        found.information, plan, planned_share=unit_count / planned if planned else None
+    )
+    if fraction is None:
+        return
     row.details["fraction"] = fraction
     boundary = inference.next_boundary(past, fraction, plan.alpha)
     if boundary is None:

@@ -73,7 +73,8 @@ def _interval(
         return numbers
     alpha = plan.alpha / segment_count
     tau2 = plan.tau2 * segment_count
-    interval = confidence_sequence(compared.effect, compared.interval_se, tau2, alpha)
+    se = max(inference.tested_se(compared), compared.se)
+    interval = confidence_sequence(compared.effect, se, tau2, alpha)
     return numbers | {"low": interval.low, "high": interval.high}
 
 

@@ -79,33 +79,50 @@ def _database_url() -> str:
     return given._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
 
 
+class Server:
+    """Granian, run as bin/up runs it, on the tests' database."""
+
+    def __init__(self, log: Path) -> None:
+        self.port, self.log = _free_port(), log
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = os.environ | {"DATABASE_URL": _database_url(), "TRIAGEOPS_BASE_URL": self.address}
+        command = [sys.executable, "-m", "granian", "--interface", "wsgi", "triageops.wsgi:application"]
+        command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--no-ws", "--workers", "1", "--blocking-threads", "4"]
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+        _wait_for(self.address + "/health", self.process, self.log)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(20)
+
+
 @pytest.fixture(scope="session")
-def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of granian, run as bin/up runs it."""
-    port = _free_port()
-    address = f"http://127.0.0.1:{port}"
-    environment = os.environ | {"DATABASE_URL": _database_url(), "TRIAGEOPS_BASE_URL": address}
-    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "triageops.wsgi:application"]
-    command += [
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--no-ws",
-        "--workers",
-        "1",
-        "--blocking-threads",
-        "4",
-    ]
-    log = tmp_path_factory.mktemp("server") / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
-        try:
-            _wait_for(address + "/health", process, log)
-            yield address
-        finally:
-            process.terminate()
-            process.wait(20)
+def running_server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    started = Server(tmp_path_factory.mktemp("server") / "log")
+    try:
+        started.start()
+        yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture(scope="session")
+def server(running_server: Server) -> str:
+    """The address of the server of all tests."""
+    return running_server.address
+
+
+@pytest.fixture
+def knows_nothing(transactional_db: None, running_server: Server) -> None:
+    """A server that has just started: emptied tables have new content types, and it remembers the former ones."""
+    running_server.stop()
+    running_server.start()
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

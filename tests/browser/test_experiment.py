@@ -75,6 +75,7 @@ def answer(experiment: Experiment, count: int, *, prefix: str, failing: str = ""
     collect.collect(now)
 
 
+@pytest.mark.usefixtures("knows_nothing")
 def test_experiment_goes_from_draft_to_shipped_with_a_halt_and_a_resume(page: Page) -> None:
     define(page)
     experiment = Experiment.objects.get()

@@ -192,6 +192,7 @@ def fill_variant(page: Page, number: int, key: str, weight: str) -> None:
     page.fill(f"#id_variants-{number}-config", f'{{"model": "{key}"}}')
 
 
+@pytest.mark.usefixtures("knows_nothing")
 def test_experiment_with_three_variants_is_created_and_started(page: Page) -> None:
     page.goto("/admin/experiments/experiment/add/")
     page.fill("#id_key", "llm_model_ab_test")

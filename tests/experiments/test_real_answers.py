@@ -49,6 +49,12 @@ def tau2_of(alpha: float, information: float) -> float:
     return float((-lambertw(-(alpha**2) / math.e, -1).real - 1) / information)
 
 
+def common_error(left: tuple[float, float, int], right: tuple[float, float, int]) -> float:
+    """The larger of Welch's standard error and the one with a variance that both arms share."""
+    (_, a, n_a), (_, b, n_b) = left, right
+    return max(math.hypot(a, b), math.sqrt(n_a / n_b * a * a + n_b / n_a * b * b))
+
+
 def half_width(se: float, tau2: float, alpha: float) -> float:
     r = tau2 / se**2
     return se * math.sqrt((1 + 1 / r) * (math.log(1 + r) + 2 * math.log(1 / alpha)))
@@ -100,8 +106,8 @@ def test_win_shares_errors_effects_and_intervals_equal_an_independent_computatio
         assert row.details["value_se"] == pytest.approx(error, rel=1e-9)
         if arm == "gpt-4":
             continue
-        control_share, control_error, control_n = expected["gpt-4"]
-        effect, se = share - control_share, math.hypot(error, control_error)
+        control_share, _, control_n = expected["gpt-4"]
+        effect, se = share - control_share, common_error(expected[arm], expected["gpt-4"])
         tau2 = tau2_of(alpha, 5_000 / (n + control_n) / se**2)
         width = half_width(se, tau2, alpha)
         r = tau2 / se**2
@@ -114,8 +120,8 @@ def test_win_shares_errors_effects_and_intervals_equal_an_independent_computatio
         assert row.p_any == pytest.approx(min(1.0, math.exp(-log_e)), rel=1e-8)
     (pair,) = rows["llama2-70b"].details["others"]
     effect = expected["llama2-70b"][0] - expected["claude-2"][0]
-    se = math.hypot(expected["llama2-70b"][1], expected["claude-2"][1])
-    against_control = math.hypot(expected["llama2-70b"][1], expected["gpt-4"][1])
+    se = common_error(expected["llama2-70b"], expected["claude-2"])
+    against_control = common_error(expected["llama2-70b"], expected["gpt-4"])
     n = expected["llama2-70b"][2] + expected["gpt-4"][2]
     width = half_width(se, tau2_of(alpha, 5_000 / n / against_control**2), alpha)
     assert pair["variant"] == "claude-2"
