@@ -119,12 +119,19 @@ def timed(made: Any, rounds: int, now: datetime) -> list[float]:
     return found
 
 
-def collected(made: Any, count: int) -> float:
-    """Responses a second from facts to exposed units."""
+def collected(made: Any, first: int, count: int) -> float:
+    """Responses a second from facts to exposed units; what is older counts as collected."""
+    from django.db import connection
     from django.utils import timezone
 
     from experiments.exposures import collect
 
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO experiments_exposurecursor (name, tx, updated_at)"
+            " VALUES ('facts', pg_snapshot_xmax(pg_current_snapshot()), now())"
+        )
+    history(made, first, count)
     began = time.perf_counter()
     looked_at = collect.collect(timezone.now())
     took = time.perf_counter() - began
@@ -154,7 +161,7 @@ def main() -> None:
             # The looks before this one: a look reads the last of them only.
             copy_look(other, number)
         large = timed(other, arguments.rounds, now + timedelta(days=1))
-        rate = collected(other, arguments.answers)
+        rate = collected(other, 1 + 10 * arguments.answers, arguments.answers // 10)
     ratio = statistics.median(large) / statistics.median(small)
     print(
         f"\none look: {statistics.median(small):.2f} s with {arguments.answers:,} answers behind it,"
