@@ -11,6 +11,7 @@ from django.utils.dateparse import parse_datetime
 from experiments import audit
 from experiments.audit import METRIC_FIELDS, Actor, Change, changing, person, snapshot
 from experiments.definition import misfits, size_as_json
+from experiments.epochs import NeedsReview
 from experiments.models import Experiment, ExperimentMetric, Layer, RampStep, State, Variant
 from experiments.placement import MAX_ARMS
 from triageops.rest import Conflict, InvalidInput
@@ -25,6 +26,9 @@ FIELDS = (
 PARTS = ("variants", "metrics", "ramp")
 LATER_FIELDS = ("name", "hypothesis", "minimum_days", "planned_end_at", "stops_at", "auto_ship")
 """What may still be changed after the start: nothing of it changes what was promised before it."""
+
+REVIEWED_FIELDS = frozenset({"auto_ship", "minimum_days", "stops_at"})
+"""Of those, what decides something: under the two-person rule it stays as it was approved."""
 
 
 class KeyTaken(Conflict):
@@ -63,6 +67,15 @@ def edit(
     if set(definition) <= set(LATER_FIELDS):
         sources = tuple(state for state in State if state != State.ARCHIVED)  # type: ignore[assignment]
     with changing(experiment, "edit", by=by, now=now, reason=reason, sources=sources) as change:
+        if (
+            change.experiment.requires_review
+            and not change.experiment.is_draft
+            and REVIEWED_FIELDS & set(definition)
+        ):
+            raise NeedsReview(
+                f"The two-person rule of this experiment covers {', '.join(sorted(REVIEWED_FIELDS))}.",
+                fix="Take it back to draft before the start; after it these stay.",
+            )
         _set_fields(change.experiment, definition)
         _full_clean(change.experiment)
         _set_parts(change.experiment, definition)
@@ -84,6 +97,10 @@ def exported(experiment: Experiment) -> dict[str, Any]:
         for one in found["variants"]
     ]
     definition |= {"metrics": found["metrics"], "ramp": found["ramp"]}
+    # As it was defined: the ramp took the coverage further.
+    first = experiment.epochs.order_by("number").first()
+    if first is not None:
+        definition["coverage_bp"] = first.coverage_bp
     # Times belong to one run of it.
     for name in ("planned_end_at", "starts_at", "stops_at"):
         definition.pop(name)
@@ -101,7 +118,10 @@ def imported(document: Mapping[str, Any], *, by: Actor, now: datetime, key: str 
     definition = document.get("definition")
     if not isinstance(definition, dict):
         raise InvalidInput("The definition is missing.", field="definition", fix="Send the whole document.")
-    return create(key or str(document.get("key", "")), definition, by=by, now=now)
+    own = document.get("key", "")
+    if not key and not isinstance(own, str):
+        raise InvalidInput("The key is not text.", field="key", fix="Send the key as a JSON string.")
+    return create(key or str(own), definition, by=by, now=now)
 
 
 def _check_document(definition: Mapping[str, Any]) -> None:

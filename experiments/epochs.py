@@ -160,7 +160,8 @@ def preview(experiment: Experiment, kind: EpochKind, weights_bp: Mapping[str, in
     if kind == EpochKind.MINIMAL_MOVE:
         moved = _count_moved(groups, moves(_segments(former), _reweighted(former, variants, weights_bp)))
     elif kind == EpochKind.RERANDOMISE:
-        moved = round(sum(n * (1 - weights_bp[key] / BASIS_POINTS) for key, n in counts.items()))
+        covered = former.coverage_bp / BASIS_POINTS
+        moved = round(sum(n * (1 - weights_bp[key] / BASIS_POINTS * covered) for key, n in counts.items()))
     return Preview(kind, stored, moved, kind == EpochKind.RERANDOMISE, _effects(kind, stored, moved))
 
 
@@ -213,7 +214,7 @@ def _effects(kind: EpochKind, stored: int, moved: int) -> tuple[str, ...]:
             "Local SDKs work it out by themselves.",
         )
     return (
-        f"Deals all units anew: about {count(moved)} of {count(stored)} get another variant.",
+        f"Deals all units anew: about {count(moved)} of {count(stored)} get another variant, or leave a part of it uncovered.",
         "The analysis starts anew; what was found before stays to be read.",
         "Units carry over what they have seen, so a pause before it is wise.",
     )

@@ -217,6 +217,9 @@ def start(experiment: Experiment, *, by: Actor, now: datetime, reason: str = "")
         one = change.experiment
         variants = _refuse_incomplete(one)
         _refuse_unapproved(one)
+        if one.stops_at is not None and one.stops_at <= now:
+            said = "The time at which it stops by itself has passed; change it, or leave it empty."
+            raise NotReady(said, fix="Edit the experiment and start it again.", missing=[said])
         one.started_at, one.state = now, State.RUNNING
         _first_versions(variants, by, now)
         epochs.first(one, variants, layers.filters_at_start(one, now), by=by, now=now, reason=reason)

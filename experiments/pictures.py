@@ -47,7 +47,7 @@ def forest(found: Found) -> charts.Chart:
         rows=rows,
         control=control_of(found),
         style="share",
-        unit="of the control's value",
+        unit="of the control's value, turned so that better is to the right",
         is_higher_better=True,
         size="large" if len(rows) > 6 else "medium",
         empty=_empty(found),

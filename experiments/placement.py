@@ -146,12 +146,12 @@ class Placement(NamedTuple):
     may_stay: bool = False
 
 
-_FORCED_STATES = frozenset({"draft", "review", "scheduled", "running", "paused"})
+FORCED_STATES = frozenset({"draft", "review", "scheduled", "running", "paused"})
 
 
 def place(definition: Definition, unit: str, attributes: Attributes) -> Placement:
     """Where the unit belongs by the definition alone; attributes decide the targeting."""
-    if definition.forced and definition.state in _FORCED_STATES:
+    if definition.forced and definition.state in FORCED_STATES:
         forced = definition.forced.get(unit)
         if forced is not None:
             return Placement(Reason.FORCED, forced)

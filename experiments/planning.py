@@ -14,9 +14,9 @@ from django.db import connection
 
 from experiments.analysis.question import is_proportion
 from experiments.exposures.facts import earlier
-from experiments.models import Design, Experiment, ExperimentMetric, MetricType, Per
+from experiments.models import Design, Experiment, ExperimentMetric, Holdout, MetricType, Per
 from experiments.outcomes import Outcome, contribution
-from triageops.rest import Conflict
+from triageops.rest import Conflict, InvalidInput
 from triageops.stats.comoments import CoMoments
 from triageops.stats.compare import Kind, estimate
 from triageops.stats.power import Effects, Sizes, detectable_effect, sample_size
@@ -99,10 +99,17 @@ def behaviour(metric: ExperimentMetric, now: datetime) -> Behaviour:
     rows = []
     for found in said.values():
         total_sum, divisor = map(sum, zip(*(contribution([outcome], one) for one in found), strict=True))
-        rows.append((total_sum, divisor))
+        # A unit without any value of the metric says nothing of it.
+        if divisor:
+            rows.append((total_sum, divisor))
+    if len(rows) < LEAST:
+        raise TooLittle(
+            f"{len(rows)} units had a value of {metric.name} in the last 30 days; planning needs {LEAST}.",
+            fix="Record what the metric is made of, or choose another one.",
+        )
     value, variance = _moments(metric, rows)
     days = max(1.0, (now - max(first_at, since)) / timedelta(days=1))
-    return Behaviour(len(rows), value, variance, total / days)
+    return Behaviour(len(rows), value, variance, total * len(rows) / max(1, len(said)) / days)
 
 
 def _moments(metric: ExperimentMetric, rows: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -141,7 +148,7 @@ def plan(
     # The smallest arm decides how long it takes.
     smallest = min(treated)
     share_t, pair_share = smallest / (smallest + control), (smallest + control) / 10_000
-    taken_in = experiment.coverage_bp / 10_000
+    taken_in = _share_taken_in(experiment)
     ask = partial(
         sample_size,
         variance_c=seen.variance,
@@ -160,7 +167,7 @@ def plan(
     )
     needed = None
     if effect:
-        sizes = ask(abs(effect))
+        sizes = _sizes(ask, abs(effect))
         units = _map(sizes, lambda n: math.ceil(n / pair_share))
         daily = seen.units_per_day * taken_in
         needed = Needed(effect, units, _map(units, lambda n: math.ceil(n / daily)))
@@ -171,6 +178,25 @@ def plan(
         if pair >= 2 * LEAST:
             curve.append(Curve(days, n, find(pair)))
     return Plan(seen, alpha, power, needed, tuple(curve))
+
+
+def _share_taken_in(experiment: Experiment) -> float:
+    """Of all units, by coverage, layer and holdout; what the targeting leaves out is not known before."""
+    holdout = Holdout.objects.first() if experiment.obeys_holdout else None
+    kept = 1 - holdout.share_bp / 10_000 if holdout else 1.0
+    layer = experiment.layer_share_bp / 10_000 if experiment.layer_id else 1.0
+    return max(1, experiment.coverage_bp) / 10_000 * layer * max(kept, 0.0001)
+
+
+def _sizes(ask: Callable[[float], Sizes], effect: float) -> Sizes:
+    try:
+        return ask(effect)
+    except ValueError:
+        raise InvalidInput(
+            f"An effect of {effect:g} is too small, or too large, for any sample.",
+            field="effect",
+            fix="Send a difference that would be worth acting on, in the metric's own unit.",
+        ) from None
 
 
 def _map(sizes: Sizes, change: Callable[[int], int]) -> Sizes:

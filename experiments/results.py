@@ -49,7 +49,7 @@ def last_look(experiment: Experiment) -> dict[str, Any]:
         "experiment": experiment.key,
         "state": experiment.state,
         "phase": phase,
-        "decision": _decision(last),
+        "decision": _decision(experiment, last),
         "looked_at": last and last.at.isoformat(),
         "look_seconds": last and last.seconds,
         "units": last.unit_count if last else 0,
@@ -74,14 +74,14 @@ def _metrics(experiment: Experiment) -> list[ExperimentMetric]:
     return sorted(experiment.metrics.all(), key=lambda metric: (metric.position, metric.pk))
 
 
-def _decision(last: Look | None) -> dict[str, str]:
+def _decision(experiment: Experiment, last: Look | None) -> dict[str, str]:
     if last is None:
         return {"decision": "wait", "variant": "", "sentence": "Nobody has looked yet.", "next": ""}
     return {
         "decision": last.decision,
         "variant": last.variant,
         "sentence": last.sentence,
-        "next": next_steps(Decision(last.decision), last.at),
+        "next": next_steps(Decision(last.decision)) if experiment.is_running else "",
     }
 
 

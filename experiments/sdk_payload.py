@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.asking import unit_attribute
 from experiments.assignment import BASIS_POINTS
-from experiments.placement import NOBODY, Arm, Definition
+from experiments.placement import FORCED_STATES, NOBODY, Arm, Definition
 from experiments.ranges import FREE
 from triageops.wording import count
 
@@ -106,7 +106,9 @@ def _feature(definition: Definition, reasons: tuple[str, ...]) -> dict[str, Any]
     served = definition.shipped if definition.state == "shipped" else definition.control
     feature: dict[str, Any] = {"defaultValue": {} if served is None else definition.arms[served].config}
     if not definition.is_running:
-        return feature
+        # A forced unit is served its variant before the start and in a pause, by the server alone.
+        is_forced = bool(definition.forced) and definition.state in FORCED_STATES
+        return feature | {MARKER: {"inexpressible": list(reasons)}} if is_forced and reasons else feature
     if reasons:
         return feature | {MARKER: {"inexpressible": list(reasons)}}
     return feature | {"rules": [_rule(definition)]}

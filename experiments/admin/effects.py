@@ -91,6 +91,10 @@ def of_resume(experiment: Experiment, variants: Variants) -> list[str]:
         effects.append(
             "It was halted to keep users from harm: say what is different now. Your reason is kept in the audit."
         )
+        effects.append(
+            "A guardrail that halted it does not halt it again for the same variant, since the same evidence stands. To have "
+            "it watch anew, make a new version of the variant, or deal the units anew: that starts the analysis anew."
+        )
     return effects
 
 

@@ -11,6 +11,7 @@ from experiments.analysis.wording import amount, style_of
 from experiments.forms import PowerForm
 from experiments.models import Experiment, ExperimentMetric, Role
 from experiments.planning import Plan, TooLittle
+from triageops.rest import InvalidInput
 from triageops.wording import count, number, plural, share, styled
 
 _DESIGNS = {
@@ -43,7 +44,7 @@ def _found(experiment: Experiment, metric: ExperimentMetric, asked: dict[str, An
             power=float(asked["power"]) / 100,
             now=timezone.now(),
         )
-    except TooLittle as refused:
+    except (TooLittle, InvalidInput) as refused:
         return {"refused": refused}
     return {
         "plan": found,

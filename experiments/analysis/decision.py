@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from experiments.analysis.health import Check
 from experiments.analysis.question import Estimate, Question
@@ -259,7 +259,7 @@ def _said_of_bandit(
     )
 
 
-def next_steps(decision: Decision, now: datetime) -> str:
+def next_steps(decision: Decision) -> str:
     """What to do about it."""
     return {
         Decision.SHIP: "Stop the experiment and ship the variant.",

@@ -201,11 +201,18 @@ def _act(experiment: Experiment, asked: Question, decided: Decided, now: datetim
 
 def _halting(asked: Question) -> tuple[ExperimentMetric, Estimate] | None:
     metrics = {metric.key: metric for metric in asked.metrics}
-    for row in asked.rows:
-        metric = metrics[row.metric]
-        if metric.role == Role.GUARDRAIL and metric.halts and row.verdict == "harm":
-            return metric, row
-    return None
+    harmful = [
+        (metrics[row.metric], row)
+        for row in asked.rows
+        if metrics[row.metric].role == Role.GUARDRAIL and metrics[row.metric].halts and row.verdict == "harm"
+    ]
+    if not harmful:
+        return None
+    # What a person resumed in this phase is known: the same evidence would halt it again at every look.
+    began_at = min(epoch.started_at for epoch in asked.epochs if epoch.phase == asked.phase)
+    halts = asked.experiment.events.filter(action="halt", at__gte=began_at).values_list("evidence", flat=True)
+    known = {(evidence.get("metric"), evidence.get("variant")) for evidence in halts}
+    return next(((metric, row) for metric, row in harmful if (metric.name, row.variant) not in known), None)
 
 
 def evidence_of(asked: Question, metric: ExperimentMetric, row: Estimate) -> dict[str, Any]:

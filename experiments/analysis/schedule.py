@@ -8,7 +8,7 @@ from django.db import connection
 
 from experiments.analysis.look import look
 from experiments.analysis.progress import Reporter
-from experiments.models import UNDER_WAY, Experiment, Look
+from experiments.models import UNDER_WAY, Experiment, ExposedUnit, Look
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +22,8 @@ def due(now: datetime) -> list[Experiment]:
     experiments = Experiment.objects.filter(started_at__isnull=False).exclude(state="archived")
     for experiment in experiments.order_by("pk"):
         last = experiment.looks.order_by("-id").only("at", "seconds").first()
+        if last is not None and not ExposedUnit.objects.filter(experiment=experiment).exists():
+            continue
         if last is None or (experiment.state in UNDER_WAY and now >= _next_at(last)):
             found.append(experiment)
         elif (

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 
+from experiments import lifecycle
 from experiments.analysis.look import look
 from experiments.exposures import collect
 from experiments.models import Experiment, ExperimentEvent, Look, LookEstimate, SequentialPlan, State
@@ -264,3 +266,19 @@ def test_two_looks_at_once_do_not_wait_for_each_other() -> None:
         thread.start()
         thread.join(10)
     assert results == [None]
+
+
+def test_resumed_experiment_is_not_halted_again_by_the_same_evidence() -> None:
+    experiment = running([SCORE, ERRORS])
+    facts = Facts(experiment)
+    for variant, status in (("a", "success"), ("b", "error")):
+        answers(facts, variant, [0.5] * 150, prefix="ok", status="success")
+        answers(facts, variant, [0.5] * 150, status=status)
+    looked(experiment, NOW + DAY)
+    halted = Experiment.objects.get()
+    person = User.objects.create_user("ada")
+    lifecycle.resume(halted, by=person, now=NOW + DAY, reason="the provider is back")
+    found = looked(experiment, NOW + 2 * DAY)
+    assert found.decision == "harmful"
+    assert Experiment.objects.get().state == State.RUNNING
+    assert ExperimentEvent.objects.filter(action="halt").count() == 1

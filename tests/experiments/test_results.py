@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from experiments.analysis.look import look
@@ -132,3 +133,26 @@ def test_power_plans_from_what_units_did(experiment: Experiment, admin: Client) 
 
 def test_results_are_json_of_plain_values(experiment: Experiment) -> None:
     json.dumps(results(experiment, NOW), allow_nan=False)
+
+
+@pytest.mark.parametrize("effect", ["1e-300", "-1e-300", "nan", "x"])
+def test_power_of_an_effect_that_is_none_is_refused(effect: str) -> None:
+    made = running([SCORE])
+    answers(
+        Facts(made, timezone.now() - timedelta(days=2)),
+        "a",
+        np.linspace(0, 1, 60),
+        at=timezone.now() - timedelta(days=2),
+    )
+    answer = reader().get(f"{AT}/power?effect={effect}")
+    assert (answer.status_code, answer.json()["field"]) == (400, "effect")
+
+
+def test_power_needs_more_units_for_a_smaller_effect() -> None:
+    made = running([SCORE])
+    at = timezone.now() - timedelta(days=2)
+    answers(Facts(made, at), "a", np.linspace(0, 1, 60), at=at)
+    small, large = (reader().get(f"{AT}/power?effect={effect}").json()["needed"] for effect in (0.01, 0.1))
+    for design in ("fixed", "group_sequential", "always_valid"):
+        assert small["units"][design] == pytest.approx(100 * large["units"][design], rel=0.05)
+    assert large["units"]["fixed"] < large["units"]["group_sequential"] < large["units"]["always_valid"]

@@ -50,7 +50,10 @@ def intervals(
         {"value": [row.value, at, row.low, row.high], "itemStyle": {"color": colours[row.colour_key]}}
         for at, row in enumerate(shown)
     ]
-    options = frame() | {
+    framed = frame()
+    # Room for the words under the axis: which side is better.
+    framed["grid"] = framed["grid"] | {"bottom": 34}
+    options = framed | {
         "xAxis": {"type": "value", "name": "   ".join(filter(None, (sides[0], unit, sides[1])))},
         "yAxis": {"type": "category", "inverse": True, "data": [row.label for row in shown]},
         "tooltip": {"trigger": "item"},
