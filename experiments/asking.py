@@ -47,7 +47,8 @@ def unit_in(definition: Definition, context: Attributes) -> str:
     name = unit_attribute(definition)
     value = context.get(name)
     if type(value) is int and abs(value) <= _EXACT:
-        value = str(value)
+        # For the SDKs the number 0 is no unit.
+        value = str(value) if value else ""
     if value is None or value == "":
         raise MissingUnit(
             f"The attribute {name!r}, which holds the unit of {definition.key}, is missing.",

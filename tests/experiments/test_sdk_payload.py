@@ -145,13 +145,17 @@ def test_sdk_hashes_the_attribute_that_the_experiment_names(fetched: Any) -> Non
     running(unit_attribute="clinic_id")
     sdk = fetched()
     definition = catalogue.definitions()["llm_model_ab_test"]
-    for clinic in ("17", 17, 2**53, 0, "josé"):
+    for clinic in ("17", 17, 2**53, "0", "josé"):
         context = {"id": "user-1", "clinic_id": clinic}
         sdk.set_attributes(context)
         asked = asking.asked_in_context(definition, context)
         found = sdk.eval_feature("llm_model_ab_test")
         assert found.value == allocation.decide([asked], now=NOW)[0].config
-        assert found.source == "experiment" or clinic == 0
+        assert found.source == "experiment"
+    sdk.set_attributes({"clinic_id": 0})
+    assert sdk.eval_feature("llm_model_ab_test").source != "experiment"
+    with pytest.raises(asking.MissingUnit):
+        asking.asked_in_context(definition, {"clinic_id": 0})
 
 
 @pytest.mark.parametrize(
