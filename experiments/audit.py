@@ -3,7 +3,8 @@
     with changing(experiment, "pause", by=user, now=now, reason=reason) as change:
         change.experiment.state = State.PAUSED
 
-Triggers in the database refuse a transaction that changes an experiment without the row that this writes.
+Triggers in the database refuse a transaction that changes an experiment, a layer or the holdout without the row that
+this writes, and what the two-person rule covers without an approval in the same transaction.
 """
 
 from collections.abc import Collection, Iterator
@@ -18,11 +19,14 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from experiments.metrics import TRANSITIONS
-from experiments.models import Experiment, ExperimentEvent
+from experiments.models import Experiment, ExperimentEvent, Holdout, Layer
+from experiments.models.audit import SharedEvent, Subject
 from feedback.models import ApiKey
 from triageops.rest import Conflict
 
 log = structlog.get_logger(__name__)
+
+REASON_MAX = 2_000
 
 Actor = User | ApiKey | None
 """Who changes something: a person, a client, or (None) the system itself."""
@@ -44,7 +48,7 @@ class Changed(Conflict):
 
 @dataclass
 class Change:
-    """The locked experiment, whose fields the block changes, and what a halt was based on."""
+    """The locked experiment, whose fields the block changes, and what a halt was based on or a request asks for."""
 
     experiment: Experiment
     evidence: dict[str, Any] = field(default_factory=dict)
@@ -100,13 +104,35 @@ def write(
         by=person(by),
         api_key=by if isinstance(by, ApiKey) else None,
         action=action,
-        reason=reason[:2_000],
+        reason=reason[:REASON_MAX],
         before=before,
         after=snapshot(locked),
         evidence=change.evidence,
     )
     transaction.on_commit(partial(_tell, locked, action, by))
     return event
+
+
+def write_shared(
+    row: Layer | Holdout, action: str, *, by: User | None, now: datetime, reason: str, before: dict[str, Any]
+) -> SharedEvent:
+    """The audit row of a layer or the holdout; must run in the transaction of what it tells, after the row was saved."""
+    return SharedEvent.objects.create(
+        subject=Subject.LAYER if isinstance(row, Layer) else Subject.HOLDOUT,
+        key=row.key,
+        at=now,
+        by=by,
+        action=action,
+        reason=reason[:REASON_MAX],
+        before=before,
+        after=shared_snapshot(row),
+    )
+
+
+def shared_snapshot(row: Layer | Holdout) -> dict[str, Any]:
+    if isinstance(row, Layer):
+        return {"key": row.key, "description": row.description}
+    return {"share_bp": row.share_bp}
 
 
 def _tell(experiment: Experiment, action: str, by: Actor) -> None:

@@ -56,6 +56,28 @@ def size_as_json(value: object, what: str) -> int:
     return size
 
 
+SMALLEST_EFFECT, LARGEST_EFFECT = 1e-9, 1e12
+"""Far beyond what any metric measures; within them plans and bounds can be computed."""
+
+
+def validate_effect(value: float) -> None:
+    """Refuse what no effect of a metric can be: zero, negative, no number, or one that nothing can be planned with."""
+    if not SMALLEST_EFFECT <= value <= LARGEST_EFFECT:
+        raise ValidationError(
+            f"{value} is no effect to look for: give a number from {SMALLEST_EFFECT:g} to {LARGEST_EFFECT:g}, in the "
+            "metric's own unit."
+        )
+
+
+def validate_margin(value: float) -> None:
+    """Zero, for none, or an effect."""
+    if value != 0 and not SMALLEST_EFFECT <= value <= LARGEST_EFFECT:
+        raise ValidationError(
+            f"{value} is no margin: give 0 for none, or a number from {SMALLEST_EFFECT:g} to {LARGEST_EFFECT:g}, in "
+            "the metric's own unit."
+        )
+
+
 def validate_targeting(condition: object) -> None:
     try:
         targeting.validate(condition)

@@ -1,13 +1,20 @@
-"""Who may take part at all: the global holdout, and slots of a layer, as an experiment has them from its start."""
+"""Who may take part at all: the global holdout, and slots of a layer, as an experiment has them from its start.
+
+What experiments share is changed here only: a trigger refuses a layer or a holdout that changes without its audit row.
+"""
 
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth.models import User
+from django.db import transaction
+
 from experiments.assignment import BASIS_POINTS
+from experiments.audit import shared_snapshot, write_shared
 from experiments.definition import in_percent
 from experiments.models import Experiment, Holdout, Layer, LayerSlot
-from triageops.rest import Conflict
+from triageops.rest import Conflict, InvalidInput
 
 
 class LayerFull(Conflict):
@@ -15,6 +22,40 @@ class LayerFull(Conflict):
 
     type = "layer-full"
     title = "The layer has not enough room"
+
+
+@transaction.atomic
+def save(layer: Layer, *, by: User | None, now: datetime, reason: str = "") -> Layer:
+    """Make this layer, or change its description; its key and salt never change. Nothing is written when nothing differs."""
+    former = Layer.objects.select_for_update().filter(pk=layer.pk).first()
+    before = {} if former is None else shared_snapshot(former)
+    if before != shared_snapshot(layer):
+        layer.save()
+        write_shared(
+            layer,
+            "create" if former is None else "edit",
+            by=by,
+            now=now,
+            reason=reason,
+            before=before,
+        )
+    return layer
+
+
+@transaction.atomic
+def hold_out(share_bp: int, *, by: User | None, now: datetime, reason: str = "") -> Holdout:
+    """Leave this share of all units alone in experiments that start from now on. Raises InvalidInput."""
+    if type(share_bp) is not int or not 0 <= share_bp <= BASIS_POINTS:
+        raise InvalidInput(
+            f"{share_bp!r} basis points are no share.", field="share_bp", fix="Send 0 to 10 000."
+        )
+    holdout, is_new = Holdout.objects.select_for_update().get_or_create()
+    before = shared_snapshot(holdout)
+    if is_new or holdout.share_bp != share_bp:
+        holdout.share_bp = share_bp
+        holdout.save(update_fields=["share_bp", "changed_at"])
+        write_shared(holdout, "change_share", by=by, now=now, reason=reason, before=before)
+    return holdout
 
 
 def filters_at_start(experiment: Experiment, now: datetime) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from experiments import epochs, layers
 from experiments.assignment import BASIS_POINTS
 from experiments.audit import Actor, Changed, InvalidTransition, changing, person
 from experiments.definition import in_percent, misfits
+from experiments.epochs.checks import refuse_without_review
 from experiments.models import (
     Design,
     Experiment,
@@ -270,6 +271,8 @@ def resume(experiment: Experiment, *, by: Actor, now: datetime, reason: str = ""
                 field="reason",
                 fix="Say in the admin what has changed since.",
             )
+        if change.experiment.state == State.HALTED:
+            epochs.reopen(change.experiment, by=by, now=now, reason=reason)
         change.experiment.state = State.RUNNING
     return change.experiment
 
@@ -308,19 +311,34 @@ def stop(experiment: Experiment, *, by: Actor, now: datetime, reason: str = "") 
     return change.experiment
 
 
-def ship(experiment: Experiment, variant: str, *, by: Actor, now: datetime, reason: str = "") -> Experiment:
-    """Everyone gets this variant's config from now on. Raises InvalidInput for an unknown variant."""
+def ship(
+    experiment: Experiment,
+    variant: str,
+    *,
+    by: Actor,
+    now: datetime,
+    reason: str = "",
+    is_approved: bool = False,
+) -> Experiment:
+    """Everyone gets this variant's config from now on. Raises NeedsReview, and InvalidInput for an unknown variant."""
     with changing(experiment, "ship", by=by, now=now, reason=reason, sources=SHIP.sources) as change:
-        if not change.experiment.variants.filter(key=variant).exists():
-            raise InvalidInput(
-                f"There is no variant {variant!r}.", field="variant", fix="Name one of its variants."
-            )
-        change.experiment.state, change.experiment.shipped_variant = State.SHIPPED, variant
+        one = change.experiment
+        # That it may ship by itself was approved before the start.
+        refuse_without_review(one, is_approved=is_approved or (by is None and one.auto_ship))
+        one.state, one.shipped_variant = State.SHIPPED, variant_of(one, variant).key
     return change.experiment
 
 
+def variant_of(experiment: Experiment, key: str) -> Variant:
+    """Raises InvalidInput for one that it does not have."""
+    found = experiment.variants.filter(key=key).first()
+    if found is None:
+        raise InvalidInput(f"There is no variant {key!r}.", field="variant", fix="Name one of its variants.")
+    return found
+
+
 def unship(experiment: Experiment, *, by: Actor, now: datetime, reason: str = "") -> Experiment:
-    """Take a shipped variant back: everyone gets the control's config again."""
+    """Take a shipped variant back: everyone gets the control's config again. One person may: it must never wait."""
     with changing(experiment, "unship", by=by, now=now, reason=reason, sources=UNSHIP.sources) as change:
         change.experiment.state, change.experiment.shipped_variant = State.STOPPED, ""
     return change.experiment

@@ -5,13 +5,15 @@ from datetime import datetime
 from typing import Any
 
 from experiments import planning
-from experiments.analysis.wording import style_of
-from experiments.models import ExperimentMetric, Role
+from experiments.analysis.wording import amount, between, style_of
+from experiments.models import Better, ExperimentMetric, Role
 from triageops import charts
 from triageops.charts import Effect, Point, Series
-from triageops.wording import share
+from triageops.wording import NARROW_SPACE, Style, count, number, share, styled
 
 Found = Mapping[str, Any]
+
+_WAITS = "not enough data yet"
 
 
 def control_of(found: Found) -> str:
@@ -19,42 +21,62 @@ def control_of(found: Found) -> str:
 
 
 def forest(found: Found) -> charts.Chart:
-    """All effects side by side: each as a share of the control's value, turned so that better is to the right.
-
-    An effect and its interval are divided by the same number, so an interval leaves out 0 here exactly when it does in
-    the metric's own unit, which the table gives.
-    """
-    rows, cells = [], []
+    """All effects, a panel for each metric: on a scale of its own in the metric's own unit, better to the right."""
+    panels, cells = [], []
     for metric in found["metrics"]:
-        control = next((arm for arm in metric["arms"] if arm["is_control"]), None)
-        sign = 1 if metric["better"] == "higher" else -1
-        role = {"primary": " (primary)", "guardrail": " (guardrail)"}.get(metric["role"], "")
-        for arm in metric["arms"]:
-            if arm["is_control"]:
-                continue
-            label = f"{metric['name']}{role} · {arm['variant']}"
-            # Where the control's value is 0, the variant's own stands in: the picture then says “all of it”.
-            scale = abs((control and control["value"]) or arm["value"] or 0.0)
-            cells.append((label, arm["text"] or "not enough data yet", arm["verdict"]))
-            if scale and arm["effect"] is not None and arm["low"] is not None and arm["high"] is not None:
-                ends = sorted((sign * arm["low"] / scale, sign * arm["high"] / scale))
-                rows.append(Effect(label, sign * arm["effect"] / scale, ends[0], ends[1], key=arm["variant"]))
-            else:
-                rows.append(Effect(label, None, None, None))
-    chart = charts.intervals(
+        arms = [arm for arm in metric["arms"] if not arm["is_control"]]
+        if not arms:
+            continue
+        panels.append(_panel(metric, arms))
+        cells += [
+            (f"{metric['name']}, {arm['variant']}", arm["text"] or _WAITS, arm["verdict"]) for arm in arms
+        ]
+    are_margins = any(panel.threshold is not None for panel in panels)
+    chart = charts.forest(
         key="effects",
         title=f"Effect against the control {control_of(found)}, valid at every look",
-        rows=rows,
+        panels=panels,
         control=control_of(found),
-        style="share",
-        unit="of the control's value, turned so that better is to the right",
-        is_higher_better=True,
-        size="large" if len(rows) > 6 else "medium",
+        unit="each metric on a scale of its own"
+        + ("; the dashed line is its margin: how much worse does not matter" if are_margins else ""),
+        size="large" if len(cells) > 2 else "medium",
         empty=_empty(found),
     )
     return charts.replaced(
-        chart, columns=("Metric and variant", "Effect (interval)", "Verdict"), rows=tuple(cells)
+        chart,
+        columns=("Metric and variant", "Effect (interval)", "Verdict"),
+        rows=tuple(cells),
+        description=". ".join(f"{name}: {text}" for name, text, _ in cells),
     )
+
+
+def _panel(metric: Mapping[str, Any], arms: Sequence[Mapping[str, Any]]) -> charts.Panel:
+    scale: charts.Scale = "points" if metric["style"] == "share" else metric["style"]
+    note = [metric["role"], f"{metric['better']} is better"]
+    if metric["margin"]:
+        note.append(f"margin {_amount(metric['margin'], metric['style'])}")
+    return charts.Panel(
+        metric["name"],
+        [
+            Effect(
+                arm["variant"],
+                arm["effect"],
+                arm["low"],
+                arm["high"],
+                key=arm["variant"],
+                text=arm["text"] or _WAITS,
+            )
+            for arm in arms
+        ],
+        scale,
+        note=", ".join(note),
+        is_higher_better=metric["better"] == Better.HIGHER,
+        margin=metric["margin"],
+    )
+
+
+def _amount(value: float, style: Style) -> str:
+    return f"{number(100 * value)}{NARROW_SPACE}points" if style == "share" else styled(value, style)
 
 
 def _empty(found: Found) -> str:
@@ -67,24 +89,22 @@ def over_time(found: Found, metrics: Sequence[ExperimentMetric]) -> charts.Chart
     """The confidence sequence of the primary metric at every look."""
     primary = next((metric for metric in metrics if metric.role == Role.PRIMARY), None)
     name = primary.name if primary else "the primary metric"
+    style = style_of(primary) if primary else "number"
+    is_share = style == "share"
     by_variant: dict[str, list[Point]] = {}
     for line in found["history"]:
-        by_variant.setdefault(line["variant"], []).append(
-            Point(
-                datetime.fromisoformat(line["at"]),
-                line["effect"],
-                line["low"],
-                line["high"],
-                n=line["n"],
-            )
+        effect, low, high = (
+            100 * line[name] if is_share and line[name] is not None else line[name]
+            for name in ("effect", "low", "high")
         )
-    style = style_of(primary) if primary else "number"
+        at = datetime.fromisoformat(line["at"])
+        by_variant.setdefault(line["variant"], []).append(Point(at, effect, low, high, n=line["n"]))
     return charts.lines(
         key="over-time",
         title=f"Effect on {name} at every look",
         series=[Series(variant, points) for variant, points in sorted(by_variant.items())],
-        style=style,
-        unit="difference from the control, with its interval",
+        style="number" if is_share else style,
+        unit=f"difference from the control{' in points' if is_share else ''}, with its interval",
         control=control_of(found),
         levels=[charts.Level(0.0, "no difference")],
         empty="The effect at every look will be drawn here, so that nobody has to remember what it was last week.",
@@ -116,25 +136,30 @@ def segment_charts(found: Found, metrics: Sequence[ExperimentMetric]) -> list[ch
         return []
     return [
         charts.intervals(
-            key=f"segment-{number}",
+            key=f"segment-{position}",
             title=f"{primary.name} of {one['variant']} by {one['attribute']}{_warning(one)}",
-            rows=[
-                Effect(
-                    f"{part['value']} ({part['units']})",
-                    part.get("effect"),
-                    part.get("low"),
-                    part.get("high"),
-                    key=one["variant"],
-                )
-                for part in one["segments"]
-            ],
-            style=style_of(primary),
+            rows=[_segment(part, primary, one["variant"]) for part in one["segments"]],
+            style="points" if style_of(primary) == "share" else style_of(primary),
             is_higher_better=primary.is_higher_better,
+            control=control_of(found),
             size="small" if len(one["segments"]) < 6 else "medium",
             empty="No segment has enough units yet.",
         )
-        for number, one in enumerate(found["segments"])
+        for position, one in enumerate(found["segments"])
     ]
+
+
+def _segment(part: Mapping[str, Any], metric: ExperimentMetric, variant: str) -> Effect:
+    effect, low, high = (part.get(name) for name in ("effect", "low", "high"))
+    around = between(low, high, metric)
+    return Effect(
+        f"{part['value']} (n = {count(part['units'])})",
+        effect,
+        low,
+        high,
+        key=variant,
+        text=f"{amount(effect, metric)} ({around})" if around else _WAITS,
+    )
 
 
 def _warning(one: Mapping[str, Any]) -> str:

@@ -150,6 +150,8 @@ def _arm(metric: ExperimentMetric, variant: Variant, row: LookEstimate) -> dict[
         "relative": details.get("relative"),
         "bayes": details.get("bayes"),
         "harm_at_least": details.get("harm_at_least"),
+        "accepted": details.get("accepted"),
+        "since_resume": details.get("since_resume"),
         "variance_reduction": details.get("variance_reduction"),
         "information_fraction": details.get("fraction"),
         "dropped_count": details.get("dropped_count", 0),

@@ -82,7 +82,8 @@ def ramp_waits_for(experiment: Experiment, step: RampStep, now: datetime) -> str
 
 def _harmed_guardrails(experiment: Experiment, last: Look) -> list[str]:
     guards = dict(experiment.metrics.filter(role=Role.GUARDRAIL).values_list("key", "name"))
-    return sorted({guards[row.metric] for row in last.estimates.filter(metric__in=guards, verdict="harm")})
+    rows = last.estimates.filter(metric__in=guards, verdict__in=("harm", "accepted"))
+    return sorted({guards[row.metric] for row in rows})
 
 
 def _ramp(experiment: Experiment, now: datetime) -> bool:

@@ -2,8 +2,13 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from triageops import charts
-from triageops.charts import Effect, Level, Mark, Point, Series, Span
+from triageops.charts import Effect, Level, Mark, Panel, Point, Series, Span
+from triageops.charts.forest import reach
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -93,8 +98,85 @@ def test_intervals_without_data_says_not_enough() -> None:
 def test_intervals_says_which_side_is_better() -> None:
     rows = [Effect("claude-2", -0.063, -0.091, -0.036)]
     lower = charts.intervals(key="e", title="t", rows=rows, is_higher_better=False)
-    assert lower.options["xAxis"]["name"].startswith("← better")
+    assert lower.options["panels"][0]["isHigherBetter"] is False
     assert lower.rows == (("claude-2", "-0.0630", "-0.0910 to -0.0360"),)
+    assert lower.description == "claude-2: -0.0630 (-0.0910 to -0.0360)"
+
+
+def test_intervals_of_shares_are_written_in_points() -> None:
+    rows = [Effect("en", -0.063, -0.091, -0.036), Effect("es", None, None, None)]
+    chart = charts.intervals(key="e", title="t", rows=rows, style="points")
+    assert [row["text"] for row in chart.options["panels"][0]["rows"]] == [
+        "-6.30 (-9.10 to -3.60)",
+        "not enough data yet",
+    ]
+    assert chart.rows == (("en", "-6.30", "-9.10 to -3.60"), ("es", "–", ""))
+
+
+def test_forest_gives_each_panel_the_scale_of_its_own_effects() -> None:
+    chart = charts.forest(
+        key="f",
+        title="t",
+        panels=[
+            Panel("share", [Effect("b", 0.01, -0.02, 0.04)], "points", is_higher_better=True),
+            Panel("latency", [Effect("b", 120.0, 80.0, 160.0)], "seconds", is_higher_better=False),
+            Panel("cost", [Effect("b", -2e-6, -3e-6, -1e-6)], "money", is_higher_better=False),
+        ],
+    )
+    assert [panel["reach"] for panel in chart.options["panels"]] == [0.05, 200.0, 4e-6]
+    assert [panel["style"] for panel in chart.options["panels"]] == ["points", "seconds", "money"]
+    json.dumps(chart.payload, allow_nan=False)
+
+
+def test_forest_draws_the_margin_on_the_side_of_what_is_worse() -> None:
+    rows = [Effect("b", 0.01, -0.02, 0.04)]
+    higher, lower = (
+        Panel("m", rows, is_higher_better=True, margin=0.1),
+        Panel("m", rows, is_higher_better=False, margin=0.1),
+    )
+    assert (higher.threshold, lower.threshold) == (-0.1, 0.1)
+    drawn_ = charts.forest(key="f", title="t", panels=[higher]).options["panels"][0]
+    assert (drawn_["threshold"], drawn_["reach"]) == (-0.1, 0.2)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"margin": 0.2}, {"margin": 0.0}, {"margin": 0.1, "is_higher_better": None}]
+)
+def test_forest_margin_out_of_reach_or_without_a_side_is_not_drawn(changes: dict[str, Any]) -> None:
+    panel = Panel("m", [Effect("b", 0.01, -0.02, 0.04)], **{"is_higher_better": True, **changes})
+    assert panel.threshold is None
+    assert charts.forest(key="f", title="t", panels=[panel]).options["panels"][0]["reach"] == 0.05
+
+
+@pytest.mark.parametrize("missing", [None, float("inf"), float("nan")])
+def test_forest_row_without_an_interval_is_written_and_not_drawn(missing: float | None) -> None:
+    rows = [Effect("a", 1.0, 0.5, missing, text="no interval yet"), Effect("b", 1.0, 0.5, 1.5)]
+    (panel,) = charts.forest(key="f", title="t", panels=[Panel("m", rows)]).options["panels"]
+    assert [row["ends"] for row in panel["rows"]] == [[], [1.0, 0.5, 1.5]]
+    assert panel["rows"][0]["text"] == "no interval yet"
+
+
+def test_forest_panel_without_intervals_has_no_scale_beside_one_that_has() -> None:
+    panels = [Panel("m", [Effect("a", None, None, None)]), Panel("n", [Effect("a", 1.0, 0.5, 1.5)])]
+    chart = charts.forest(key="f", title="t", panels=panels)
+    assert [panel["reach"] for panel in chart.options["panels"]] == [None, 2.0]
+    assert charts.forest(key="f", title="t", panels=panels[:1]).empty == "Not enough data yet."
+
+
+def test_forest_a_variant_has_one_colour_in_all_panels() -> None:
+    rows = [Effect("b", 1.0, 0.5, 1.5), Effect("c", 1.0, 0.5, 1.5)]
+    chart = charts.forest(key="f", title="t", panels=[Panel("m", rows), Panel("n", rows[::-1])])
+    first, second = (
+        {row["label"]: row["colour"] for row in panel["rows"]} for panel in chart.options["panels"]
+    )
+    assert first == second == charts.hues(["b", "c"])
+
+
+@given(st.lists(st.floats(-1e12, 1e12).filter(lambda end: end == 0 or abs(end) > 1e-12), max_size=6))
+def test_reach_holds_all_ends_and_wastes_little(ends: list[float]) -> None:
+    farthest = max(map(abs, ends), default=0.0)
+    found = reach(ends)
+    assert found == 1.0 if not farthest else farthest < found <= 2.05 * farthest
 
 
 def test_bars_have_one_series_per_group_and_a_table() -> None:

@@ -1,6 +1,7 @@
 """What all REST endpoints share: problem+json (RFC 9457) and cursor pagination."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -135,7 +136,8 @@ def _first_error(detail: Any, path: str = "") -> tuple[str | None, str]:
     return path or None, str(detail)
 
 
-def _as_problem(error: Exception) -> Problem | None:
+def _as_problem(error: Exception, allowed: Sequence[str] = ()) -> Problem | None:
+    """allowed: the methods that the address knows."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, Http404):
@@ -150,14 +152,47 @@ def _as_problem(error: Exception) -> Problem | None:
         error = exceptions.PermissionDenied()
     if not isinstance(error, exceptions.APIException):
         return None
+    return _of_framework(error, allowed)
+
+
+_TITLES = {
+    "method-not-allowed": "Method not allowed",
+    "not-acceptable": "Not acceptable",
+    UnsupportedMediaType.type: UnsupportedMediaType.title,
+}
+"""Where the framework's own texts have places to be filled in."""
+
+_FIXES = {
+    "parse-error": "Send JSON in UTF-8.",
+    "authentication-failed": "Send a key that an admin made: Authorization: Bearer tri_….",
+    "not-authenticated": "Send a key that an admin made: Authorization: Bearer tri_….",
+    "permission-denied": "Use a key that has this scope.",
+    "method-not-allowed": "See /api/docs.",
+    "not-acceptable": "Accept application/json.",
+    UnsupportedMediaType.type: "Send Content-Type: application/json.",
+    "throttled": "Wait as long as Retry-After says.",
+    "required": "Send it.",
+    "null": "Send a value, or leave it out.",
+    "blank": "Send a text that is not empty.",
+    "invalid-choice": "Use one of these.",
+}
+"""By the kind of problem, or of what is wrong with a field."""
+
+
+def _of_framework(error: exceptions.APIException, allowed: Sequence[str]) -> Problem:
     field, detail = _first_error(error.detail)
-    problem = Problem(detail, field=field if isinstance(error, exceptions.ValidationError) else None)
+    is_about_input = isinstance(error, exceptions.ValidationError)
+    code = _first_error(error.get_codes())[1].replace("_", "-")
+    problem = Problem(detail, field=field if is_about_input else None)
     problem.status = error.status_code
-    code = error.get_codes()
-    problem.type = code.replace("_", "-") if isinstance(code, str) else InvalidInput.type
-    title = str(error.default_detail)
-    # Some of DRF's texts have places to be filled in; the detail says it all then.
-    problem.title = InvalidInput.title if problem.type == InvalidInput.type or "{" in title else title
+    problem.type = InvalidInput.type if is_about_input else code
+    problem.title = (
+        InvalidInput.title if is_about_input else _TITLES.get(problem.type, str(error.default_detail))
+    )
+    problem.fix = _FIXES.get(code, "Correct this value; see /api/docs." if is_about_input else None)
+    if isinstance(error, exceptions.MethodNotAllowed) and allowed:
+        problem.fix = f"Use one of: {', '.join(allowed)}."
+        problem.headers["Allow"] = ", ".join(allowed)
     wait = getattr(error, "wait", None)
     if wait is not None:
         problem.headers["Retry-After"] = str(max(1, math.ceil(wait)))
@@ -169,7 +204,7 @@ def _as_problem(error: Exception) -> Problem | None:
 
 def problem_handler(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
     """DRF's exception handler: every refusal of the API has the same shape."""
-    problem = _as_problem(error)
+    problem = _as_problem(error, getattr(context.get("view"), "allowed_methods", ()))
     if problem is None:
         log.error("request.failed", exc_info=error)
         problem = Broken("This is our fault; the log knows more under the id in X-Request-ID.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from experiments.analysis import inference
-from experiments.analysis.inference import Plan
+from experiments.analysis.inference import Plan, Timed
 from triageops.stats.compare import Contrast
 from triageops.stats.group_sequential import boundaries, spent
 from triageops.stats.sequential import log_e_value
@@ -71,21 +71,19 @@ def always_valid(looks: Looks, alpha: float = ALPHA) -> int | None:
 
 def group_sequential(looks: Looks, alpha: float = ALPHA) -> int | None:
     plan = looks.plan(alpha)
-    past: list[float] = []
+    past: list[Timed] = []
     if plan is None:
         return None
     for number, compared, unit_count in looks.ready():
         found = inference.finding(compared, plan)
-        fraction = inference.information_fraction(
-            found.information, plan, planned_share=unit_count / looks.planned
-        )
-        if fraction is None or not inference.counts_as_look(past, fraction):
+        now = inference.timed(found.information, plan, planned_share=unit_count / looks.planned, past=past)
+        if now is None:
             continue
-        if abs(found.z) >= _least_boundary(fraction, alpha):
-            boundary = inference.next_boundary(past, fraction, alpha)
+        if abs(found.z) >= _least_boundary(now.clock, alpha):
+            boundary = inference.boundary_of(past, now, alpha)
             if boundary is not None and abs(found.z) >= boundary:
                 return number
-        past.append(fraction)
+        past.append(now)
     return None
 
 
@@ -156,9 +154,9 @@ def z_of(probability: float) -> float:
     return NormalDist().inv_cdf(probability)
 
 
-def _least_boundary(fraction: float, alpha: float) -> float:
+def _least_boundary(clock: float, alpha: float) -> float:
     """No boundary is below it, so most looks need no integration: P(|Z| >= b) is at most what is spent so far."""
-    return -z_of(spent(fraction, alpha, "power2") / 2) - 1e-6
+    return -z_of(spent(clock, alpha, "power2") / 2) - 1e-6
 
 
 _boundaries = functools.cache(boundaries)

@@ -1,6 +1,7 @@
 """Changes of what is under way, in two steps: the numbers, then what they do and the question.
 
-Under the two-person rule the second step asks somebody else for the change instead of making it.
+Under the two-person rule the second step asks somebody else for the change instead of making it. What else the rule covers,
+shipping and forced units, is said here in the same words.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,9 +20,11 @@ from experiments.definition import in_percent
 from experiments.epochs import WEIGHT_KINDS
 from experiments.forms import ConfigsForm, CoverageForm, KindForm, MoveForm, WeightsForm
 from experiments.models import EpochKind, Experiment
+from experiments.overview import units
 from triageops.rest import Problem
 
 EDIT, PREVIEW, CONFIRM = "edit", "preview", "confirm"
+ASKED = "The change is asked for; somebody else has to approve it."
 
 _WAYS = {
     EpochKind.STICKY: "Sticky: only newcomers",
@@ -118,7 +121,7 @@ def _simple(
     form = MoveForm(request.POST if step == CONFIRM else None, experiment=experiment)
     if step == CONFIRM and form.is_valid():
         return _finish(admin, request, experiment, action, arguments, form)
-    context = {"effects": effects.of_change(experiment, action, arguments)}
+    context = {"effects": effects_of(experiment, action, arguments)}
     return _second(admin, request, experiment, numbers, form, title, **context)
 
 
@@ -178,9 +181,9 @@ def _finish(
     experiment.version = form.cleaned_data["version"]
     common = {"by": person(request), "now": timezone.now(), "reason": form.cleaned_data["reason"]}
     try:
-        if experiment.requires_review:
+        if reviews.asks_another(experiment, action):
             reviews.request(experiment, action, dict(arguments), **common)
-            said = "The change is asked for; somebody else has to approve it."
+            said = ASKED
         else:
             _do(experiment, action, arguments, common)
             said = f"Done: {summary(action, arguments)}."
@@ -208,4 +211,32 @@ def summary(action: str, arguments: Mapping[str, Any]) -> str:
         return f"weights {epochs.describe_weights(arguments['weights'])} ({kind})"
     if action == "change_coverage":
         return f"coverage {in_percent(arguments['coverage_bp'])}"
+    if action == "ship":
+        return f"ship {arguments['variant']}"
+    if action == "force":
+        return f"{arguments['unit']} gets {arguments['variant']}"
+    if action == "unforce":
+        return f"{arguments['unit']} is no longer forced"
     return f"new config of {', '.join(arguments['configs'])}"
+
+
+def effects_of(experiment: Experiment, action: str, arguments: Mapping[str, Any]) -> list[str]:
+    """What a change does that somebody may have to approve."""
+    if action == "ship":
+        total = sum(one.assigned_count for one in experiment.variants.counted())
+        return [
+            f"Everyone who asks gets the config of {arguments['variant']}, also those who were not among the "
+            f"{units(experiment, total)} of the experiment.",
+            "One person can take it back; then everyone gets the control's config again.",
+        ]
+    if action == "force":
+        return [
+            f"The unit {arguments['unit']} gets {arguments['variant']} from now on, whatever its own variant is.",
+            f"It is not analysed any more, even after it is removed. {effects.STAYS}",
+        ]
+    if action == "unforce":
+        return [
+            f"The unit {arguments['unit']} is treated as any other again; it stays out of the analysis.",
+            effects.STAYS,
+        ]
+    return effects.of_change(experiment, action, arguments)

@@ -103,7 +103,7 @@ class ExperimentAdmin(NoDeleteAdmin):
     def get_inlines(self, request: HttpRequest, obj: Experiment | None) -> tuple[Any, ...]:
         if obj is None or self.has_change_permission(request, obj):
             return (VariantInline, MetricInline, RampInline)
-        return (VariantTable, MetricTable, RampTable)
+        return (VariantTable, MetricTable, *([RampTable] if obj.ramp.all() else []))
 
     def get_fieldsets(self, request: HttpRequest, obj: Experiment | None = None) -> Fieldsets:
         return DRAFT if obj is None or self.has_change_permission(request, obj) else READ

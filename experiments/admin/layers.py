@@ -1,23 +1,73 @@
-"""Layers and the global holdout: who shares units with whom, and who is left alone."""
+"""Layers and the global holdout: who shares units with whom, who is left alone, and who changed that."""
 
 from dataclasses import dataclass
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import Page, Paginator
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from unfold.widgets import UnfoldAdminTextareaWidget
 
+from experiments import layers
+from experiments.admin.differences import differences, named
+from experiments.admin.opening import person
 from experiments.assignment import BASIS_POINTS
 from experiments.definition import in_percent
 from experiments.forms import HoldoutForm
 from experiments.models import UNDER_WAY, Experiment, Holdout, Layer, LayerSlot
+from experiments.models.audit import SharedEvent, Subject
 from triageops import charts
 from triageops.admin import NoDeleteAdmin, ReadOnlyAdmin
 from triageops.wording import moment, plural
+
+PER_PAGE = 30
+
+
+@dataclass(frozen=True)
+class Told:
+    """One line of the timeline."""
+
+    event: SharedEvent
+    who: str
+    what: str
+    changes: list[str]
+
+
+def timeline(request: HttpRequest, row: Layer | Holdout) -> dict[str, Any]:
+    """Every change of it, the latest first, for the page that shows it."""
+    subject = Subject.LAYER if isinstance(row, Layer) else Subject.HOLDOUT
+    rows = SharedEvent.objects.filter(subject=subject, key=row.key).select_related("by")
+    shown: Page[SharedEvent] = Paginator(rows, PER_PAGE).get_page(request.GET.get("p"))
+    told = [
+        Told(one, str(one.by or "the system"), named(one.action), differences(_before(one), one.after))
+        for one in shown
+    ]
+    return {"told": told, "shown": shown}
+
+
+def _before(event: SharedEvent) -> dict[str, Any]:
+    """Of what is new, nothing in each field."""
+    return event.before or dict.fromkeys(event.after)
+
+
+class LayerForm(forms.ModelForm[Layer]):
+    reason = forms.CharField(
+        required=False,
+        max_length=500,
+        widget=UnfoldAdminTextareaWidget({"rows": 2}),
+        help_text="Why you make or change it. Kept in its history with your name.",
+    )
+
+    class Meta:
+        model = Layer
+        fields = ("key", "description")
 
 
 @dataclass(frozen=True)
@@ -52,11 +102,13 @@ def owners(layer: Layer) -> list[Owner]:
 
 @admin.register(Layer)
 class LayerAdmin(NoDeleteAdmin):
+    form = LayerForm
     list_display = ("key", "shown_slots", "free", "description")
     search_fields = ("key",)
-    fields = ("key", "description")
+    fields = ("key", "description", "reason")
     list_before_template = "experiments/layer_list_head.html"
     change_form_outer_before_template = "experiments/layer_head.html"
+    change_form_outer_after_template = "experiments/layer_timeline.html"
 
     class Media:
         css = {"all": ("experiments/experiments.css",)}
@@ -78,7 +130,17 @@ class LayerAdmin(NoDeleteAdmin):
             mine = owners(layer)
             rest = layer.experiments.exclude(pk__in=[one.experiment.pk for one in mine])
             context |= {"owners": mine, "free": _free(layer), "others": rest.order_by("-id")[:50]}
+            context |= timeline(request, layer)
         return super().render_change_form(request, context, *places, **options)
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Layer,
+        form: LayerForm,
+        change: bool,  # noqa: FBT001
+    ) -> None:
+        layers.save(obj, by=person(request), now=timezone.now(), reason=form.cleaned_data["reason"])
 
     @admin.display(description="who has it")
     def shown_slots(self, layer: Layer) -> str:
@@ -111,8 +173,9 @@ class HoldoutAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        holdout, _ = Holdout.objects.get_or_create()
-        return self._page(request, "holdout", holdout, changed=moment(holdout.changed_at, exact=True))
+        holdout = _holdout()
+        changed = moment(holdout.changed_at, exact=True) if holdout.pk else ""
+        return self._page(request, "holdout", holdout, changed=changed, **timeline(request, holdout))
 
     def change_view(
         self,
@@ -127,16 +190,15 @@ class HoldoutAdmin(ReadOnlyAdmin):
         """The number, then what it does and the question."""
         if not request.user.has_perm("experiments.change_holdout"):
             raise PermissionDenied
-        holdout, _ = Holdout.objects.get_or_create()
+        holdout = _holdout()
         form = HoldoutForm(request.POST or None, holdout=holdout)
         if not form.is_valid():
             return self._page(request, "holdout_share", holdout, form=form)
         share_bp = form.cleaned_data["share_bp"]
         if request.POST.get("step") == "confirm":
-            before, holdout.share_bp = holdout.share_bp, share_bp
-            holdout.save(update_fields=["share_bp", "changed_at"])
-            said = f"Share {in_percent(before)} → {in_percent(share_bp)}. {form.cleaned_data['reason']}"
-            self.log_change(request, holdout, said.strip())
+            reason = form.cleaned_data["reason"]
+            holdout = layers.hold_out(share_bp, by=person(request), now=timezone.now(), reason=reason)
+            self.log_change(request, holdout, f"Share {in_percent(share_bp)}. {reason}".strip())
             messages.success(request, f"The holdout is {in_percent(share_bp)} of all units from now on.")
             return HttpResponseRedirect(reverse("admin:experiments_holdout_changelist"))
         for field in form.fields.values():
@@ -155,6 +217,11 @@ class HoldoutAdmin(ReadOnlyAdmin):
             "media": self.media,
         }
         return TemplateResponse(request, f"experiments/{template}.html", frame | context)
+
+
+def _holdout() -> Holdout:
+    """Without a row nobody is held out; the first change makes it, with its audit."""
+    return Holdout.objects.first() or Holdout()
 
 
 def effects_of_share(holdout: Holdout, share_bp: int) -> list[str]:

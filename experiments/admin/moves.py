@@ -10,8 +10,9 @@ from django.db.models import prefetch_related_objects
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from experiments import lifecycle, overview
+from experiments import lifecycle, overview, reviews
 from experiments.admin import effects
+from experiments.admin.changes import ASKED
 from experiments.admin.opening import APPROVE, CHANGE, Admin, address, back, opened, person, render, tell
 from experiments.forms import MoveForm, ScheduleForm, ShipForm
 from experiments.lifecycle import Transition
@@ -135,12 +136,15 @@ def _ask(
     missing = lifecycle.missing_for_start(experiment, variants) if move.name in _CHECKED else []
     if is_start and experiment.requires_review and experiment.approved_version is None:
         missing.append("Nobody else has approved it, which its two-person rule asks for; request a review.")
+    does = [] if missing else move.effects(experiment, variants)
+    if reviews.asks_another(experiment, move.name):
+        does.insert(0, "By the two-person rule this asks for it; somebody else has to approve it.")
     context: dict[str, Any] = {
         "move": move,
         "question": move.question_of(experiment.key),
         "missing": missing,
         "recommended": lifecycle.recommended_for_start(experiment) if is_start and not missing else [],
-        "effects": [] if missing else move.effects(experiment, variants),
+        "effects": does,
         "arms": overview.arms(variants),
         "form": form,
         "shown_fields": [field for field in form if field.name != "version"],
@@ -155,10 +159,14 @@ def _try(
     # The version that the person saw; lifecycle refuses when it is not the current one.
     experiment.version = form.cleaned_data["version"]
     reason = form.cleaned_data["reason"]
+    common = {"by": person(request), "now": timezone.now(), "reason": reason}
     try:
-        moved = move.run(
-            experiment, by=person(request), now=timezone.now(), reason=reason, **form.arguments()
-        )
+        if reviews.asks_another(experiment, move.name):
+            reviews.request(experiment, move.name, form.arguments(), **common)
+            said = ASKED
+        else:
+            move.run(experiment, **common, **form.arguments())
+            said = f"The experiment {experiment.key} is {move.said}."
     except Conflict as refused:
         tell(request, refused)
         return back(experiment)
@@ -166,6 +174,6 @@ def _try(
         known = refused.field if refused.field in form.fields else None
         form.add_error(known, " ".join(filter(None, (refused.detail, refused.fix))))
         return None
-    admin.log_change(request, moved, f"{move.label}. {reason}".strip())
-    messages.success(request, f"The experiment {moved.key} is {move.said}.")
+    admin.log_change(request, experiment, f"{move.label}. {reason}".strip())
+    messages.success(request, said)
     return back(experiment)

@@ -9,7 +9,8 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from experiments import forcing
+from experiments import forcing, reviews
+from experiments.admin.changes import ASKED
 from experiments.admin.differences import differences, named
 from experiments.admin.opening import CHANGE, Admin, back, opened, person, render, tell
 from experiments.forms import ForceForm, MoveForm
@@ -88,20 +89,20 @@ def _force(
 ) -> HttpResponse | None:
     given = form.cleaned_data
     experiment.version = given["version"]
+    unit, variant = given["unit"], given["variant"]
+    common = {"by": person(request), "now": timezone.now(), "reason": given["reason"]}
     try:
-        forcing.force(
-            experiment,
-            given["unit"],
-            given["variant"],
-            by=person(request),
-            now=timezone.now(),
-            reason=given["reason"],
-        )
+        if reviews.asks_another(experiment, "force"):
+            reviews.request(experiment, "force", {"unit": unit, "variant": variant}, **common)
+            said = ASKED
+        else:
+            forcing.force(experiment, unit, variant, **common)
+            said = f"{unit} gets {variant}, and is not analysed."
     except Problem as refused:
         form.add_error(None, " ".join(filter(None, (refused.detail, refused.fix))))
         return None
-    admin.log_change(request, experiment, f"Forced a unit to {given['variant']}.")
-    messages.success(request, f"{given['unit']} gets {given['variant']}, and is not analysed.")
+    admin.log_change(request, experiment, f"Force a unit to {variant}.")
+    messages.success(request, said)
     return back(experiment, "forced")
 
 
@@ -110,12 +111,17 @@ def _unforce(admin: Admin, request: HttpRequest, experiment: Experiment) -> Http
     unit = request.POST["remove"]
     try:
         experiment.version = form.cleaned_data["version"] if form.is_valid() else -1
-        forcing.unforce(experiment, unit, by=person(request), now=timezone.now())
+        if reviews.asks_another(experiment, "unforce"):
+            reviews.request(experiment, "unforce", {"unit": unit}, by=person(request), now=timezone.now())
+            said = ASKED
+        else:
+            forcing.unforce(experiment, unit, by=person(request), now=timezone.now())
+            said = f"{unit} is treated as any other unit; it stays out of the analysis."
     except Problem as refused:
         tell(request, refused)
     else:
-        admin.log_change(request, experiment, "A unit is no longer forced.")
-        messages.success(request, f"{unit} is treated as any other unit; it stays out of the analysis.")
+        admin.log_change(request, experiment, "No longer force a unit.")
+        messages.success(request, said)
     return back(experiment, "forced")
 
 

@@ -7,11 +7,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 
 from experiments import reviews
-from experiments.admin import effects
-from experiments.admin.changes import summary
+from experiments.admin.changes import effects_of, summary
 from experiments.admin.opening import APPROVE, CHANGE, Admin, address, back, opened, person, render, tell
 from experiments.forms import MoveForm
-from experiments.models import ChangeRequest, Experiment
+from experiments.models import ChangeRequest, Experiment, State
 from triageops.rest import Problem
 
 
@@ -27,7 +26,7 @@ class Waiting:
 
 def waiting(experiment: Experiment, request: HttpRequest) -> list[Waiting]:
     """Those that are open, oldest first; one query, none for experiments without the two-person rule."""
-    if not experiment.requires_review or not experiment.is_under_way:
+    if not experiment.requires_review or experiment.state in {State.DRAFT, State.ARCHIVED}:
         return []
     rows = experiment.change_requests.filter(decided_at=None).select_related("requested_by").order_by("pk")
     may = request.user.has_perm(APPROVE) or request.user.has_perm(CHANGE)
@@ -57,7 +56,7 @@ def decide(admin: Admin, request: HttpRequest, object_id: str) -> HttpResponse:
     context = {
         "asked": asked,
         "is_own": is_own,
-        "effects": effects.of_change(experiment, asked.action, asked.arguments),
+        "effects": effects_of(experiment, asked.action, asked.arguments),
         "summary": summary(asked.action, asked.arguments),
         "form": form,
     }

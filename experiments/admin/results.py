@@ -15,12 +15,13 @@ from kombu.exceptions import OperationalError
 from experiments import overview, pictures
 from experiments.admin.opening import CHANGE, Admin, address, back, opened
 from experiments.analysis import progress, samples
-from experiments.models import Experiment, ExperimentMetric
+from experiments.definition import in_percent
+from experiments.models import ENDED, Experiment, ExperimentMetric, State
 from experiments.results import last_look, lines, results
 from experiments.tasks import look_at_one
 from triageops import charts
 from triageops.admin import Tone
-from triageops.wording import interval, money, number, seconds, share, styled
+from triageops.wording import interval, money, number, plural, seconds, share, styled
 
 _TONES = {
     "ship": Tone.GOOD,
@@ -39,6 +40,7 @@ _VERDICTS = {
     "worse": ("worse", Tone.HARM),
     "open": ("not decided", Tone.NEUTRAL),
     "harm": ("worse than allowed", Tone.HARM),
+    "accepted": ("worse, and accepted", Tone.LOOK),
     "ok": ("within the margin", Tone.NEUTRAL),
     "waiting": ("not enough data", Tone.NEUTRAL),
 }
@@ -59,6 +61,25 @@ class Line:
     strength: str
     verdict: str
     tone: Tone
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stretch of coverage; `taken_at` is None before it was reached."""
+
+    coverage: str
+    condition: str
+    taken_at: datetime | None
+    is_next: bool = False
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """How far the coverage has grown by itself."""
+
+    title: str
+    sentence: str
+    steps: list[Step]
 
 
 def results_context(
@@ -92,6 +113,7 @@ def results_context(
         "look_address": address("look", experiment),
         "numbers_address": address("numbers", experiment),
         "power_address": address("power", experiment),
+        "has_ramp": bool(experiment.ramp.all()),
         "has_no_units": experiment.is_running and not found["units"],
         "units_word": overview.units_word(experiment),
         **(_whole(request, experiment, found, metrics) if is_whole else {}),
@@ -105,6 +127,7 @@ def _whole(
     return {
         "over_time": pictures.over_time(found, metrics),
         "service": _service(found),
+        "ramp": ramp(found) if found["ramp"] else None,
         "samples": samples.comments(experiment) if may_see_feedback else [],
     }
 
@@ -161,6 +184,42 @@ def _relative(arm: dict[str, Any]) -> str:
 def _strength(arm: dict[str, Any]) -> str:
     p = arm["p_corrected"] if arm["p_corrected"] is not None else arm["p_any"]
     return "–" if p is None else f"p = {number(p, 2)}" if p >= 0.0001 else "p < 0.0001"
+
+
+def ramp(found: dict[str, Any]) -> Ramp:
+    """The ramp of whole `results`: what was taken, and what the next step waits for."""
+    given = found["ramp"]["steps"]
+    taken = sum(one["reached_at"] is not None for one in given)
+    steps = [_first_step(found["epochs"][0])] if found["epochs"] else []
+    steps += [_step(one, is_next=number == taken) for number, one in enumerate(given)]
+    coverage = f"Coverage is {in_percent(found['epochs'][-1]['coverage_bp'])}. " if found["epochs"] else ""
+    return Ramp(
+        f"Ramp: {taken} of {plural(len(given), 'step')} taken", coverage + _ramp_sentence(found, taken), steps
+    )
+
+
+def _first_step(epoch: dict[str, Any]) -> Step:
+    return Step(in_percent(epoch["coverage_bp"]), "at the start", datetime.fromisoformat(epoch["started_at"]))
+
+
+def _step(one: dict[str, Any], *, is_next: bool) -> Step:
+    after = [f"{one['after_hours']:g} h"]
+    if one["after_units"]:
+        after.append(f"{plural(one['after_units'], 'unit')} in each variant")
+    taken_at = one["reached_at"] and datetime.fromisoformat(one["reached_at"])
+    return Step(in_percent(one["coverage_bp"]), f"after {' and '.join(after)}", taken_at, is_next)
+
+
+def _ramp_sentence(found: dict[str, Any], taken: int) -> str:
+    steps, waits_for = found["ramp"]["steps"], str(found["ramp"]["waits_for"])
+    if taken == len(steps):
+        return "All steps are taken."
+    following = in_percent(steps[taken]["coverage_bp"])
+    if found["state"] in ENDED:
+        return f"It ended before the next step, {following}."
+    if found["state"] != State.RUNNING:
+        return f"The next step, {following}, waits until the experiment runs again."
+    return waits_for or f"The next step, {following}, is due and will be taken by itself."
 
 
 def _service(found: dict[str, Any]) -> list[dict[str, str]]:

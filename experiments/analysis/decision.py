@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from experiments.analysis.health import Check
@@ -31,6 +31,22 @@ class Decided:
 
 
 def decide(asked: Question, rows: Sequence[Estimate], checks: Sequence[Check], unit_count: int) -> Decided:
+    """The decision, and after it what was accepted at a resume."""
+    found = _decide(asked, rows, checks, unit_count)
+    known = [
+        said_of_harm(asked, metric, row).removesuffix(".")
+        for metric in asked.metrics
+        for row in rows
+        if row.metric == metric.key and row.verdict == "accepted"
+    ]
+    return (
+        replace(found, sentence=f"{found.sentence} Accepted at the resume: {'; '.join(known)}.")
+        if known
+        else found
+    )
+
+
+def _decide(asked: Question, rows: Sequence[Estimate], checks: Sequence[Check], unit_count: int) -> Decided:
     of = {(row.metric, row.variant): row for row in rows}
     harmed = _harmed(asked, of)
     if harmed is not None:
@@ -75,7 +91,20 @@ def said_of_harm(asked: Question, metric: ExperimentMetric, row: Estimate) -> st
     text = f"{row.variant} is worse than {asked.control.key} on {metric.name}{_by(metric, row)}"
     if metric.margin:
         text += f", more than the margin of {amount(metric.margin, metric)}"
-    return text + "."
+    said = _said_of_news(metric, row)
+    return f"{text}.{said}"
+
+
+def _said_of_news(metric: ExperimentMetric, row: Estimate) -> str:
+    """What is new after a halt that a person went on after."""
+    known = row.details.get("accepted")
+    among = row.details.get("is_new_among")
+    if among == "since":
+        since = row.details["since_resume"]
+        return f" Units exposed since the resume show it by themselves: {amount(since['effect'], metric)}."
+    if among == "all" and known is not None:
+        return f" That is more than the {amount(abs(known), metric)} that were accepted at the resume."
+    return ""
 
 
 def _by(metric: ExperimentMetric, row: Estimate) -> str:

@@ -89,14 +89,8 @@ def tested_se(contrast: Contrast) -> float:
 
     A small arm that has not met its dear cases yet has a low mean and a low variance of its own, both at once; with that
     variance alone, lognormal costs (sigma 2) at 90/10 are claimed to differ in 10 % of experiments that have no effect.
-    Exact in one stratum; over epochs with other weights it may add nothing.
     """
-    n_t, n_c = contrast.n_treatment, contrast.n_control
-    own_t = max(0.0, contrast.se_treatment**2 - contrast.covariance)
-    own_c = max(0.0, contrast.se_control**2 - contrast.covariance)
-    # (n_t s_t^2 + n_c s_c^2) / (n_t + n_c) * (1 / n_t + 1 / n_c), where s^2 = n * own is the variance of one unit.
-    shared = math.sqrt(n_t / n_c * own_t + n_c / n_t * own_c)
-    return max(contrast.null_se, shared)
+    return max(contrast.null_se, contrast.shared_se)
 
 
 def finding(contrast: Contrast, plan: Plan, *, former_p: float = 1.0) -> Finding:
@@ -134,29 +128,41 @@ def harm(contrast: Contrast, plan: Plan, *, is_higher_better: bool, margin: floa
     return Harm(log_e, low, log_e >= -math.log(plan.alpha))
 
 
-def information_fraction(information: float, plan: Plan, *, planned_share: float | None) -> float | None:
-    """Of the plan, for a group sequential look; None while it is to wait. planned_share: units so far / planned units.
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A group sequential look. clock: of the error that may be spent, 1 at the planned end. fraction: information / plan."""
+
+    clock: float
+    fraction: float
+
+
+def timed(
+    information: float, plan: Plan, *, planned_share: float | None, past: Sequence[Timed]
+) -> Timed | None:
+    """The look, if it counts as one; None while it is to wait. planned_share: units so far / planned units.
 
     The planned sample ends the experiment, not the information, which was guessed from the few units of the first look:
-    one that is reached before waits for the sample, and one that is not reached by then counts as reached.
+    one that is reached before waits for the sample, and one that is not reached by then is over all the same. How looks
+    depend on each other is a matter of the information alone; where that did not grow, it is taken to grow as the clock
+    did, which asks for more.
     """
-    fraction = information / plan.planned_information
-    if planned_share is None:
-        return fraction
-    if planned_share >= 1:
-        return max(fraction, 1.0)
-    return fraction if fraction < 1 else None
-
-
-def counts_as_look(past: Sequence[float], fraction: float) -> bool:
-    """Whether a group sequential look at this information fraction is worth some of the error that may be spent."""
-    if past and past[-1] >= 1:
-        return False
-    return fraction >= min(1.0, past[-1] + COUNTED_GROWTH if past else FIRST_COUNTED)
-
-
-def next_boundary(past: Sequence[float], fraction: float, alpha: float) -> float | None:
-    """|z| that this look needs; None when it decides nothing. past: fractions of the looks that counted."""
-    if not counts_as_look(past, fraction):
+    fraction = clock = information / plan.planned_information
+    if planned_share is not None:
+        if planned_share >= 1:
+            clock = max(fraction, 1.0)
+        elif fraction >= 1:
+            return None
+    if not past:
+        return Timed(clock, fraction) if clock >= FIRST_COUNTED else None
+    former = past[-1]
+    if former.clock >= 1 or clock < min(1.0, former.clock + COUNTED_GROWTH):
         return None
-    return boundaries([*past, fraction], alpha)[-1]
+    if fraction < former.fraction + COUNTED_GROWTH:
+        fraction = former.fraction + max(COUNTED_GROWTH, clock - former.clock)
+    return Timed(clock, fraction)
+
+
+def boundary_of(past: Sequence[Timed], now: Timed, alpha: float) -> float | None:
+    """|z| that this look needs; None when it decides nothing. past: the looks that counted before."""
+    looks = [*past, now]
+    return boundaries([one.fraction for one in looks], alpha, clock=[one.clock for one in looks])[-1]

@@ -13,16 +13,12 @@ from typing import Any
 import structlog
 from django.db import connection, transaction
 
-from experiments import lifecycle
-from experiments.analysis import decision, health, means, segments, tails
-from experiments.analysis.decision import Decided
+from experiments.analysis import decision, halting, health, means, resumed, segments, tails
 from experiments.analysis.question import Estimate, Question, question
 from experiments.analysis.sums import FEEDBACK_RATE, Measure, Sums, has_earlier, measure, sums
-from experiments.analysis.wording import amount, between, style_of
 from experiments.metrics import LOOK_SECONDS, LOOKS
 from experiments.models import (
     Correction,
-    Decision,
     Experiment,
     ExperimentMetric,
     Look,
@@ -32,7 +28,6 @@ from experiments.models import (
     SequentialPlan,
 )
 from triageops.stats import multiple
-from triageops.wording import count
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +76,7 @@ def look(experiment: Experiment, *, now: datetime, progress: Progress = _silent)
         row.save()
         SequentialPlan.objects.bulk_create(asked.new_plans)
         LookEstimate.objects.bulk_create(LookEstimate(look=row, **asdict(one)) for one in asked.rows)
-        _act(locked, asked, decided, now)
+        halting.act(locked, asked, decided, now)
     LOOKS.labels(locked.key, decided.decision).inc()
     LOOK_SECONDS.observe(row.seconds)
     log.info("look.finished", experiment=locked.key, decision=str(decided.decision), units=unit_count)
@@ -115,10 +110,7 @@ def _estimates(asked: Question, found: Sums | None, progress: Progress) -> Seque
     if found is None:
         return [Estimate(metric.key, variant.key) for metric in asked.metrics for variant in asked.variants]
     named = {one.key: one for one in measures(asked)}
-    units = {
-        arm: {epoch: cell.n for epoch, cell in zip(found.epochs, cells, strict=True)}
-        for arm, cells in found.of[FEEDBACK_RATE.key].items()
-    }
+    units = found.units()
     rows: list[Estimate] = []
     for slot, metric in enumerate(asked.metrics):
         progress(f"computing {metric.name}", 0.2 + 0.6 * slot / len(asked.metrics))
@@ -126,6 +118,7 @@ def _estimates(asked: Question, found: Sums | None, progress: Progress) -> Seque
             rows += tails.estimates_of(asked, metric, slot, units)
         else:
             rows += means.estimates_of(asked, metric, named[metric.key], found)
+    resumed.watch_anew(asked, rows, named, found)
     return rows
 
 
@@ -183,91 +176,3 @@ def _segments(asked: Question, found: Sums | None) -> list[dict[str, Any]]:
         return []
     one = next(one for one in measures(asked) if one.key == primary.key)
     return segments.segments(asked, one)
-
-
-def _act(experiment: Experiment, asked: Question, decided: Decided, now: datetime) -> None:
-    """Halt what is harmful, and ship what may ship by itself; both are in the audit."""
-    if not experiment.is_running:
-        return
-    harmful = _halting(asked)
-    if harmful is not None:
-        metric, row = harmful
-        evidence = evidence_of(asked, metric, row)
-        lifecycle.halt(experiment, evidence, now=now, reason=evidence["headline"])
-    elif experiment.auto_ship and decided.decision in {Decision.SHIP, Decision.CHEAPER}:
-        stopped = lifecycle.stop(experiment, by=None, now=now, reason=decided.sentence)
-        lifecycle.ship(stopped, decided.variant, by=None, now=now, reason=decided.sentence)
-
-
-def _halting(asked: Question) -> tuple[ExperimentMetric, Estimate] | None:
-    metrics = {metric.key: metric for metric in asked.metrics}
-    harmful = [
-        (metrics[row.metric], row)
-        for row in asked.rows
-        if metrics[row.metric].role == Role.GUARDRAIL and metrics[row.metric].halts and row.verdict == "harm"
-    ]
-    if not harmful:
-        return None
-    # What a person resumed in this phase is known: the same evidence would halt it again at every look.
-    began_at = min(epoch.started_at for epoch in asked.epochs if epoch.phase == asked.phase)
-    halts = asked.experiment.events.filter(action="halt", at__gte=began_at).values_list("evidence", flat=True)
-    known = {(evidence.get("metric"), evidence.get("variant")) for evidence in halts}
-    return next(((metric, row) for metric, row in harmful if (metric.name, row.variant) not in known), None)
-
-
-def evidence_of(asked: Question, metric: ExperimentMetric, row: Estimate) -> dict[str, Any]:
-    """What a halt rests on, frozen: numbers, interval, samples, who is affected."""
-    variant = next(variant for variant in asked.variants if variant.key == row.variant)
-    control = next(one for one in asked.rows if one.metric == metric.key and one.variant == asked.control.key)
-    samples, onset_at = _samples(asked, variant.pk, variant.key)
-    return {
-        "headline": decision.said_of_harm(asked, metric, row),
-        "metric": metric.name,
-        "variant": row.variant,
-        "control": asked.control.key,
-        "effect": row.effect,
-        "low": row.low,
-        "high": row.high,
-        "effect_text": f"{amount(row.effect, metric)} ({between(row.low, row.high, metric)})",
-        "value_treatment": row.value,
-        "value_control": control.value,
-        "n_treatment": row.n,
-        "n_control": control.n,
-        "log_e": row.log_e,
-        "alpha": asked.alpha_of(metric),
-        "margin": metric.margin,
-        "style": style_of(metric),
-        "unit": "",
-        "affected_count": row.n,
-        "affected": f"{count(row.n)} units of {row.variant}",
-        "sample_response_ids": samples,
-        "onset_at": onset_at and onset_at.isoformat(),
-    }
-
-
-def _samples(asked: Question, variant_id: int, variant: str) -> tuple[list[str], datetime | None]:
-    """Some of the last responses of the arm, and when its first unit was exposed."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT r.response_id FROM (
-                SELECT unit FROM experiments_exposedunit
-                WHERE experiment_id = %s AND phase = %s AND variant_id = %s AND exclusion = ''
-                ORDER BY last_at DESC LIMIT 20
-            ) AS recent
-            CROSS JOIN LATERAL (
-                SELECT response_id, occurred_at FROM feedback_response
-                WHERE unit = recent.unit AND unit <> '' AND experiment = %s AND variant = %s
-                ORDER BY occurred_at DESC LIMIT 1
-            ) AS r ORDER BY r.occurred_at DESC
-            """,
-            [asked.experiment.pk, asked.phase, variant_id, asked.experiment.key, variant],
-        )
-        samples = [row[0] for row in cursor.fetchall()]
-        cursor.execute(
-            "SELECT min(exposed_at) FROM experiments_exposedunit"
-            " WHERE experiment_id = %s AND phase = %s AND variant_id = %s",
-            [asked.experiment.pk, asked.phase, variant_id],
-        )
-        onset: datetime | None = cursor.fetchone()[0]
-    return samples, onset

@@ -6,7 +6,7 @@ from statistics import NormalDist
 from typing import Any
 
 from experiments.analysis import inference
-from experiments.analysis.inference import Finding, Plan
+from experiments.analysis.inference import Finding, Plan, Timed
 from experiments.analysis.question import Estimate, Question, is_proportion
 from experiments.analysis.sums import Measure, Sums
 from experiments.models import Better, ExperimentMetric, MetricType, Role
@@ -127,7 +127,7 @@ def _compare(
         _group_sequential(asked, row, plan, found, unit_count)
 
 
-_CARRIED = ("fractions", "claimed", "claimed_at")
+_CARRIED = ("counted", "fractions", "claimed", "claimed_at")
 """What a look hands on to the next one, so that no look reads all before it."""
 
 
@@ -164,21 +164,23 @@ def _guard(row: Estimate, compared: Contrast, plan: Plan, metric: ExperimentMetr
 
 
 def _group_sequential(asked: Question, row: Estimate, plan: Plan, found: Finding, unit_count: int) -> None:
-    past: list[float] = row.details.get("fractions", [])
-    planned = asked.experiment.planned_sample
-    fraction = inference.information_fraction(
-        found.information, plan, planned_share=unit_count / planned if planned else None
+    past, planned = _counted(row.details), asked.experiment.planned_sample
+    now = inference.timed(
+        found.information, plan, planned_share=unit_count / planned if planned else None, past=past
     )
-    if fraction is None:
+    row.details["fraction"] = found.information / plan.planned_information
+    if now is None:
         return
-    row.details["fraction"] = fraction
-    boundary = inference.next_boundary(past, fraction, plan.alpha)
-    if boundary is None:
-        return
-    row.boundary = boundary
-    row.details["fractions"] = [*past, fraction]
-    if abs(found.z) >= boundary:
+    row.boundary = inference.boundary_of(past, now, plan.alpha)
+    row.details["counted"] = [[one.clock, one.fraction] for one in (*past, now)]
+    if row.boundary is not None and abs(found.z) >= row.boundary:
         _claim(asked, row)
+
+
+def _counted(details: Mapping[str, Any]) -> list[Timed]:
+    # Looks written before clock and information were told apart have "fractions", which were both.
+    pairs = details.get("counted") or [[one, one] for one in details.get("fractions", [])]
+    return [Timed(clock, fraction) for clock, fraction in pairs]
 
 
 def _claim(asked: Question, row: Estimate) -> None:
@@ -193,8 +195,10 @@ def _rare(
     """The exact e-test on units with the event; evidence of epochs with other weights adds up."""
     log_e, log_e_harm = 0.0, 0.0
     totals: dict[str, int] = {"x_t": 0, "x_c": 0, "n_t": 0, "n_c": 0}
+    epochs = []
     for at, treated, control in _epochs_of(asked, row.variant, arms):
         x_t, x_c = round(treated.n * treated.mean[0]), round(control.n * control.mean[0])
+        epochs.append(exact.Events(x_t, x_c, at))
         totals["x_t"] += x_t
         totals["x_c"] += x_c
         totals["n_t"] += treated.n
@@ -211,13 +215,12 @@ def _rare(
     alpha = asked.alpha_of(metric)
     row.log_e = log_e_harm if metric.role == Role.GUARDRAIL else log_e
     row.p_any = min(1.0 if row.p_any is None else row.p_any, math.exp(-max(0.0, row.log_e)))
-    ratio = exact.rate_ratio_sequence(
-        totals["x_t"], totals["x_c"], totals["n_t"] / (totals["n_t"] + totals["n_c"]), alpha=alpha
-    )
-    row.details["ratio"] = {
-        "low": ratio.low,
-        "high": ratio.high if math.isfinite(ratio.high) else None,
-    }
+    ratio = exact.rate_ratio_sequence(epochs, alpha=alpha)
+    if ratio is not None:
+        row.details["ratio"] = {
+            "low": ratio.low,
+            "high": ratio.high if math.isfinite(ratio.high) else None,
+        }
     if metric.role == Role.GUARDRAIL:
         row.details["alpha"] = alpha
         row.verdict = "harm" if log_e_harm >= -math.log(alpha) else "ok"

@@ -24,25 +24,27 @@ def due(now: datetime) -> list[Experiment]:
         last = experiment.looks.order_by("-id").only("at", "seconds").first()
         if last is not None and not ExposedUnit.objects.filter(experiment=experiment).exists():
             continue
-        if last is None or (experiment.state in UNDER_WAY and now >= _next_at(last)):
-            found.append(experiment)
-        elif (
-            experiment.stopped_at is not None
-            and last.at < experiment.stopped_at + _AFTERMATH
-            and now >= _next_at(last)
-        ):
-            # Feedback and late records of the last answers still come in for a while.
+        if last is None or (now >= _next_at(last, experiment) and _may_change(last, experiment)):
             found.append(experiment)
     return found
 
 
+def _may_change(last: Look, experiment: Experiment) -> bool:
+    """Whether anything can have come since: feedback and late records of the last answers do for a while."""
+    ended_at = experiment.stopped_at
+    return experiment.state in UNDER_WAY or (ended_at is not None and last.at < ended_at + _AFTERMATH)
+
+
 _AFTERMATH = timedelta(days=2)
+_QUIET = timedelta(hours=1)
+"""Between looks at what serves the control to everybody; little changes there."""
 # Any number that nothing else locks.
 _LOCK = 7_246_312
 
 
-def _next_at(last: Look) -> datetime:
-    return last.at + max(timedelta(seconds=settings.LOOK_SECONDS), timedelta(seconds=last.seconds / _SHARE))
+def _next_at(last: Look, experiment: Experiment) -> datetime:
+    pause = timedelta(seconds=max(settings.LOOK_SECONDS, last.seconds / _SHARE))
+    return last.at + (pause if experiment.is_running else max(pause, _QUIET))
 
 
 def look_at_due(now: datetime) -> int:

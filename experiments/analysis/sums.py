@@ -37,6 +37,13 @@ class Sums:
     of: Mapping[str, Mapping[int, tuple[CoMoments, ...]]]
     unit_count: int
 
+    def units(self) -> dict[int, dict[int, int]]:
+        """Arm (variant id) -> epoch -> units."""
+        return {
+            arm: {epoch: cell.n for epoch, cell in zip(self.epochs, cells, strict=True)}
+            for arm, cells in self.of[FEEDBACK_RATE.key].items()
+        }
+
 
 FEEDBACK_RATE = Measure("(feedback rate)", "ratio", ("x.feedback_count", "x.response_count"))
 """Whether those who say something differ between the arms; what is said is biased then."""

@@ -1,5 +1,5 @@
 from experiments.models.assignment import Assignment, ForcedVariant
-from experiments.models.audit import ChangeRequest, ExperimentEvent
+from experiments.models.audit import ChangeRequest, ExperimentEvent, SharedEvent, Subject
 from experiments.models.epoch import AllocationEpoch, EpochKind, RampStep
 from experiments.models.experiment import (
     ENDED,
@@ -54,7 +54,9 @@ __all__ = [
     "RampStep",
     "Role",
     "SequentialPlan",
+    "SharedEvent",
     "State",
+    "Subject",
     "Unattributed",
     "UnitKind",
     "Variant",

@@ -31,7 +31,9 @@ class ExperimentEvent(models.Model):
     reason = models.TextField(blank=True)
     before = models.JSONField()
     after = models.JSONField()
-    evidence = models.JSONField(default=dict, db_default={}, help_text="What a halt was based on.")
+    evidence = models.JSONField(
+        default=dict, db_default={}, help_text="What a halt was based on, or what was asked for."
+    )
     # Empty of what was written before there was this column.
     tx = TransactionIdField(null=True, db_default=CurrentTransactionId(), editable=False)  # type: ignore[misc]
 
@@ -44,8 +46,44 @@ class ExperimentEvent(models.Model):
         return f"{self.action} {self.experiment_id}"
 
 
+class Subject(models.TextChoices):
+    LAYER = "layer", "layer"
+    HOLDOUT = "holdout", "global holdout"
+
+
+class SharedEvent(models.Model):
+    """One change of what experiments share, a layer or the global holdout; written once.
+
+    A deferred trigger refuses a transaction that changes one of them without such a row. It names the layer by its key,
+    which never changes, and so outlives it.
+    """
+
+    subject = models.CharField(max_length=16, choices=Subject.choices)
+    key = models.CharField(max_length=128)
+    at = models.DateTimeField()
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        help_text="Empty: the system itself.",
+    )
+    action = models.CharField(max_length=32)
+    reason = models.TextField(blank=True)
+    before = models.JSONField()
+    after = models.JSONField()
+    tx = TransactionIdField(db_default=CurrentTransactionId(), editable=False)
+
+    class Meta:
+        ordering = ("-id",)
+        indexes: ClassVar = [models.Index(fields=["subject", "key", "-id"], name="shared_event_of")]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.subject} {self.key}"
+
+
 class ChangeRequest(models.Model):
-    """A change of a started experiment under the two-person rule: asked for by one, decided by another."""
+    """A change of an experiment under the two-person rule: asked for by one, decided by another, once."""
 
     experiment = models.ForeignKey(Experiment, on_delete=models.PROTECT, related_name="change_requests")
     action = models.CharField(max_length=32)
@@ -58,6 +96,8 @@ class ChangeRequest(models.Model):
     )
     decided_at = models.DateTimeField(null=True)
     is_approved = models.BooleanField(null=True)
+    # A trigger writes it: what was approved can be done in this transaction, so once.
+    decided_tx = TransactionIdField(null=True, editable=False)  # type: ignore[misc]
 
     class Meta:
         ordering = ("-id",)

@@ -18,6 +18,7 @@ class EpochKind(models.TextChoices):
     REVISION = "revision", "new version of a variant"
     COVERAGE = "coverage", "new coverage"
     BANDIT = "bandit", "new weights of the bandit"
+    RESUME = "resume", "resumed after a halt"
 
 
 class AllocationEpoch(models.Model):

@@ -13,6 +13,7 @@ from experiments.definition import (
     in_basis_points,
     in_percent,
     valid_key,
+    validate_effect,
     validate_schema,
     validate_targeting,
 )
@@ -170,6 +171,7 @@ class Experiment(models.Model):
     minimum_effect = models.FloatField(
         null=True,
         blank=True,
+        validators=[validate_effect],
         verbose_name="smallest effect of interest",
         help_text="Of the primary metric, in its own unit; what would be worth acting on.",
     )

@@ -5,7 +5,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
-from experiments.definition import KEY_PATTERN, valid_key, validate_source
+from experiments.definition import KEY_PATTERN, valid_key, validate_margin, validate_source
 from experiments.models.experiment import Experiment
 
 
@@ -59,7 +59,7 @@ class ExperimentMetric(models.Model):
     )
     margin = models.FloatField(
         default=0.0,
-        validators=[MinValueValidator(0)],
+        validators=[MinValueValidator(0), validate_margin],
         help_text="How much worse does not matter, in the metric's own unit: of a guardrail and of “not inferior”.",
     )
     cap = models.FloatField(

@@ -2,19 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any, ClassVar
 
 from django.utils import timezone
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from experiments import epochs, forcing, lifecycle
-from experiments.allocation import checked_unit
 from experiments.lifecycle import NeedsPerson
-from experiments.models import EpochKind, Experiment, ForcedVariant
+from experiments.models import EpochKind, Experiment
 from experiments.serializers import (
     CoverageSerializer,
     ExperimentDetailSerializer,
@@ -30,9 +29,10 @@ from experiments.views.definitions import IF_MATCH, REFUSALS, described
 from experiments.views.opened import as_seen, caller, checked, found
 from feedback.models import Scope
 from feedback.serializers import ProblemSerializer
-from triageops.rest import InvalidInput, NotFound
+from triageops.rest import InvalidInput
 
-Act = Callable[..., Experiment]
+Body = dict[str, Any]
+Act = Callable[..., object]
 
 _CHANGED_OR_PREVIEW = PolymorphicProxySerializer(
     component_name="ChangedOrPreview",
@@ -54,14 +54,36 @@ _OF_PEOPLE = frozenset({lifecycle.REQUEST_REVIEW.action, lifecycle.APPROVE.actio
 _NEED_REASON = frozenset(one.action for one in lifecycle.TABLE if one.needs_reason)
 
 
-def _needed(body: dict[str, Any], name: str, action: str) -> Any:
+def _described_as(
+    operation_id: str, body: type[Serializer[Any]] | None, answer: object, status: int = 200
+) -> Callable[[Act], Act]:
+    """The schema of a call that changes something."""
+    return extend_schema(
+        operation_id=operation_id, request=body, parameters=[IF_MATCH], responses={status: answer} | REFUSALS
+    )
+
+
+def _asked(
+    body_type: type[Serializer[Any]], request: Request, key: str, *, is_version_needed: bool = True
+) -> tuple[Experiment, Body, dict[str, Any]]:
+    """The experiment as the caller saw it, the body, and what every change takes: who, when and why.
+
+    A preview changes nothing, so it needs no version.
+    """
+    body = checked(body_type, request)
+    is_needed = is_version_needed and not body.get("dry_run")
+    experiment = as_seen(key, request, body, is_needed=is_needed)
+    return experiment, body, {"by": caller(request), "now": timezone.now(), "reason": body["reason"]}
+
+
+def _needed(body: Body, name: str, action: str) -> Any:
     value = body.get(name)
     if value is None or value == "":
         raise InvalidInput(f"{name} is missing, which {action} needs.", field=name, fix="Send it.")
     return value
 
 
-def _act(experiment: Experiment, body: dict[str, Any], by: Any, now: datetime) -> None:
+def _move(experiment: Experiment, body: Body, common: dict[str, Any]) -> None:
     action = body["action"]
     if action in _OF_PEOPLE:
         raise NeedsPerson(
@@ -69,7 +91,6 @@ def _act(experiment: Experiment, body: dict[str, Any], by: Any, now: datetime) -
         )
     if action in _NEED_REASON:
         _needed(body, "reason", action)
-    common = {"by": by, "now": now, "reason": body["reason"]}
     if action == "ship":
         lifecycle.ship(experiment, _needed(body, "variant", action), **common)
     elif action == "schedule":
@@ -78,84 +99,49 @@ def _act(experiment: Experiment, body: dict[str, Any], by: Any, now: datetime) -
         _PLAIN[action](experiment, **common)
 
 
-class TransitionsView(APIView):
+class _ChangeView(APIView):
     required_scopes: ClassVar = {"POST": Scope.EXPERIMENTS_WRITE}
 
-    @extend_schema(
-        operation_id="experiments_transition",
-        request=TransitionSerializer,
-        parameters=[IF_MATCH],
-        responses={200: ExperimentDetailSerializer} | REFUSALS,
-    )
+
+class TransitionsView(_ChangeView):
+    @_described_as("experiments_transition", TransitionSerializer, ExperimentDetailSerializer)
     def post(self, request: Request, key: str) -> Response:
         """Move it to another state. What only people may do (reviews, resuming after a halt) is a 409, `needs-person`."""
-        body = checked(TransitionSerializer, request)
-        experiment = as_seen(key, request, body)
-        _act(experiment, body, caller(request), timezone.now())
+        experiment, body, common = _asked(TransitionSerializer, request, key, is_version_needed=False)
+        _move(experiment, body, common)
         return described(experiment)
 
 
-class WeightsView(APIView):
-    required_scopes: ClassVar = {"POST": Scope.EXPERIMENTS_WRITE}
-
-    @extend_schema(
-        operation_id="experiments_change_weights",
-        request=WeightsSerializer,
-        parameters=[IF_MATCH],
-        responses={200: _CHANGED_OR_PREVIEW} | REFUSALS,
-    )
+class WeightsView(_ChangeView):
+    @_described_as("experiments_change_weights", WeightsSerializer, _CHANGED_OR_PREVIEW)
     def post(self, request: Request, key: str) -> Response:
         """New weights by a new epoch: `sticky`, `minimal_move` or `rerandomise`; needs `version`.
 
         With `dry_run` nothing is changed, and the answer says what it would do to the units that have a variant.
         """
-        body = checked(WeightsSerializer, request)
+        experiment, body, common = _asked(WeightsSerializer, request, key)
         kind, weights = EpochKind(body["kind"]), body["weights"]
         if body["dry_run"]:
-            preview = epochs.preview(as_seen(key, request, body), kind, weights)
-            return Response(PreviewSerializer(asdict(preview)).data)
-        experiment = as_seen(key, request, body, is_needed=True)
-        epochs.change_weights(
-            experiment, kind, weights, by=caller(request), now=timezone.now(), reason=body["reason"]
-        )
+            return Response(PreviewSerializer(asdict(epochs.preview(experiment, kind, weights))).data)
+        epochs.change_weights(experiment, kind, weights, **common)
         return described(experiment)
 
 
-class CoverageView(APIView):
-    required_scopes: ClassVar = {"POST": Scope.EXPERIMENTS_WRITE}
-
-    @extend_schema(
-        operation_id="experiments_change_coverage",
-        request=CoverageSerializer,
-        parameters=[IF_MATCH],
-        responses={200: ExperimentDetailSerializer} | REFUSALS,
-    )
+class CoverageView(_ChangeView):
+    @_described_as("experiments_change_coverage", CoverageSerializer, ExperimentDetailSerializer)
     def post(self, request: Request, key: str) -> Response:
         """A new coverage: a larger one moves nobody, and with a smaller one who is in stays in. Needs `version`."""
-        body = checked(CoverageSerializer, request)
-        experiment = as_seen(key, request, body, is_needed=True)
-        epochs.cover(
-            experiment, body["coverage_bp"], by=caller(request), now=timezone.now(), reason=body["reason"]
-        )
+        experiment, body, common = _asked(CoverageSerializer, request, key)
+        epochs.cover(experiment, body["coverage_bp"], **common)
         return described(experiment)
 
 
-class RevisionsView(APIView):
-    required_scopes: ClassVar = {"POST": Scope.EXPERIMENTS_WRITE}
-
-    @extend_schema(
-        operation_id="experiments_revise_variants",
-        request=RevisionSerializer,
-        parameters=[IF_MATCH],
-        responses={200: ExperimentDetailSerializer} | REFUSALS,
-    )
+class RevisionsView(_ChangeView):
+    @_described_as("experiments_revise_variants", RevisionSerializer, ExperimentDetailSerializer)
     def post(self, request: Request, key: str) -> Response:
         """New configs while it is under way: new versions of the variants, and the analysis starts anew. Needs `version`."""
-        body = checked(RevisionSerializer, request)
-        experiment = as_seen(key, request, body, is_needed=True)
-        epochs.revise(
-            experiment, body["configs"], by=caller(request), now=timezone.now(), reason=body["reason"]
-        )
+        experiment, body, common = _asked(RevisionSerializer, request, key)
+        epochs.revise(experiment, body["configs"], **common)
         return described(experiment)
 
 
@@ -183,43 +169,18 @@ class ForcedView(APIView):
     )
     def get(self, request: Request, key: str, unit: str) -> Response:
         """The variant that this unit is forced to."""
-        return Response(ForcedSerializer(_standing(found(key), unit)).data)
+        return Response(ForcedSerializer(forcing.forced(found(key), unit)).data)
 
-    @extend_schema(
-        operation_id="experiments_force",
-        request=ForceSerializer,
-        parameters=[IF_MATCH],
-        responses={200: ForcedSerializer} | REFUSALS,
-    )
+    @_described_as("experiments_force", ForceSerializer, ForcedSerializer)
     def put(self, request: Request, key: str, unit: str) -> Response:
         """Give this unit this variant from now on; it is in no analysis any more."""
-        body = checked(ForceSerializer, request)
-        row = forcing.force(
-            as_seen(key, request, body),
-            unit,
-            body["variant"],
-            by=caller(request),
-            now=timezone.now(),
-            reason=body["reason"],
-        )
+        experiment, body, common = _asked(ForceSerializer, request, key, is_version_needed=False)
+        row = forcing.force(experiment, unit, body["variant"], **common)
         return Response(ForcedSerializer(row).data)
 
-    @extend_schema(
-        operation_id="experiments_unforce",
-        request=None,
-        parameters=[IF_MATCH],
-        responses={204: None} | REFUSALS,
-    )
+    @_described_as("experiments_unforce", None, None, 204)
     def delete(self, request: Request, key: str, unit: str) -> Response:
         """Treat this unit as any other again; it stays out of the analysis."""
         experiment = as_seen(key, request, {})
-        forcing.unforce(experiment, checked_unit(unit), by=caller(request), now=timezone.now())
+        forcing.unforce(experiment, unit, by=caller(request), now=timezone.now())
         return Response(status=204)
-
-
-def _standing(experiment: Experiment, unit: str) -> ForcedVariant:
-    rows = experiment.forced.standing().select_related("variant", "by")
-    row = rows.filter(unit=checked_unit(unit)).first()
-    if row is None:
-        raise NotFound(f"The unit {unit!r} is not forced.")
-    return row

@@ -62,6 +62,13 @@ class OutcomeArmSerializer(serializers.Serializer[object]):
     relative = serializers.DictField(allow_null=True, help_text="For reading: lift, low, high.")
     bayes = serializers.DictField(allow_null=True, help_text="Not error-controlled when you peek.")
     harm_at_least = serializers.FloatField(allow_null=True)
+    accepted = serializers.FloatField(
+        allow_null=True, help_text="The effect with which a person resumed it after this guardrail halted it."
+    )
+    since_resume = serializers.DictField(
+        allow_null=True,
+        help_text="The same guardrail among units exposed since: n, effect, low, high, log_e.",
+    )
     variance_reduction = serializers.FloatField(allow_null=True)
     information_fraction = serializers.FloatField(allow_null=True)
     dropped_count = serializers.IntegerField()

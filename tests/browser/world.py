@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from experiments import allocation, drafts, lifecycle
-from experiments.models import Experiment, Holdout, Layer
+from experiments import allocation, drafts, layers, lifecycle
+from experiments.models import Experiment, Layer
 from feedback import ingest, rollups
 from feedback.models import ALL_SCOPES, ApiKey, Direction, MetricKind, QualityMetric
 from feedback.shapes import FeedbackShape, ResponseShape
@@ -179,8 +179,9 @@ def schedule(now: datetime) -> None:
 
 
 def everything(now: datetime, days: float = 7.0) -> Incident:
-    Layer.objects.create(key="triage", description="All that changes the answer to a patient.")
-    Holdout.objects.create()
+    layer = Layer(key="triage", description="All that changes the answer to a patient.")
+    layers.save(layer, by=None, now=now, reason="models and prompts collide")
+    layers.hold_out(0, by=None, now=now)
     facts(api_key(now), now, days)
     experiment(now)
     schedule(now)

@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from experiments import allocation, forcing
+from experiments import allocation, forcing, layers, lifecycle
 from experiments.forms import equal_weights
 from experiments.models import (
     Assignment,
@@ -164,7 +165,7 @@ THUMBS = {"key": "thumbs_up", "name": "thumbs-up share", "source": "feedback:pos
 
 
 def test_every_field_of_the_definition_is_stored(admin_client: Client, admin_user: User) -> None:
-    layer = Layer.objects.create(key="prompt")
+    layer = layers.save(Layer(key="prompt"), by=None, now=NOW)
     changes = {
         "hypothesis": "cheaper", "owner": admin_user.pk, "unit_attribute": "clinic_id", "layer": layer.pk,
         "layer_share_bp": "25", "targeting": '{"language": "es"}', "design": "group_sequential", "alpha": "2.5",
@@ -426,6 +427,23 @@ def test_running_page_without_units_shows_how_to_ask(admin_client: Client) -> No
     assert "curl http://testserver/api/v1/experiments/llm_model_ab_test/assign" in said
 
 
+@pytest.mark.parametrize("name", ["change", "audit", "weights", "history"])
+def test_breadcrumbs_and_title_name_the_key_as_it_is(admin_client: Client, name: str) -> None:
+    body = admin_client.get(page(running(), name)).content.decode()
+    crumbs = re.sub(r"<[^>]+>|\s+", " ", body[body.index("<h1") : body.index("</h1>")]).split()
+    assert "llm_model_ab_test" in crumbs
+    assert "Experiments" in crumbs
+    assert "Llm_model_ab_test" not in body
+    assert "llm_model_ab_test" in body[body.index("<title>") : body.index("</title>")]
+
+
+def test_started_experiment_has_a_table_of_its_ramp_only_with_one(admin_client: Client) -> None:
+    ramped = lifecycle.start(with_metrics(), by=None, now=NOW)
+    assert 'id="ramp-group"' in admin_client.get(page(ramped)).content.decode()
+    assert 'id="ramp-group"' not in admin_client.get(page(running(key="plain"))).content.decode()
+    assert 'id="ramp-group"' in admin_client.get(page(draft(key="next"))).content.decode()
+
+
 def test_audit_page_shows_each_change(admin_client: Client) -> None:
     said = text(admin_client.get(page(stopped(), "audit")))
     assert "state: running → stopped" in said
@@ -507,7 +525,7 @@ def test_every_page_costs_at_most_ten_queries(admin_client: Client) -> None:
         forcing.force(Experiment.objects.get(key="r0"), unit, "gpt-4", by=None, now=NOW)
     row = Assignment.objects.first()
     assert row is not None
-    layer = Layer.objects.create(key="prompt")
+    layer = layers.save(Layer(key="prompt"), by=None, now=NOW)
     paths = [
         LIST,
         f"{LIST}?state=all",

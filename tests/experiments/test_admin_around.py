@@ -8,9 +8,10 @@ from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from experiments import lifecycle
+from experiments import layers, lifecycle
 from experiments.admin.differences import differences
 from experiments.models import Experiment, ExperimentEvent, Holdout, Layer
+from experiments.models.audit import SharedEvent
 from feedback.models import ApiKey
 from tests.experiments.admin_pages import HOLDOUT, IMPORT, LAYERS, LIST, page, text
 from tests.experiments.factories import NOW, draft, running, stopped
@@ -33,7 +34,7 @@ def test_list_hides_archived_ones_until_they_are_asked_for(admin_client: Client)
 
 
 def test_list_is_narrowed_by_layer_and_owner(admin_client: Client, admin_user: User) -> None:
-    layer = Layer.objects.create(key="prompt")
+    layer = layers.save(Layer(key="prompt"), by=None, now=NOW)
     draft(key="a", layer=layer)
     draft(key="b", owner=admin_user)
     assert keys(admin_client, f"?layer={layer.pk}") == ["a"]
@@ -82,7 +83,7 @@ def test_export_is_imported_again_from_text_and_from_a_file(admin_client: Client
         ({"document": "[]"}, "This is no JSON object."),
         ({"document": "{}"}, "format: This is no exported experiment."),
         (
-            {"document": {"variants": [{"key": "a", "weight": 3}]}},
+            {"document": {"variants": [{"key": "a", "weight_bp": 10_000, "weight": 3}]}},
             "variants[0].weight: The field 'weight' is not known.",
         ),
         ({"document": {"alpha": "much"}}, "alpha: "),
@@ -203,7 +204,7 @@ def test_differences_are_only_what_changed(
 
 
 def test_layer_shows_who_has_which_slots(admin_client: Client) -> None:
-    layer = Layer.objects.create(key="prompt")
+    layer = layers.save(Layer(key="prompt"), by=None, now=NOW)
     running(key="a", layer=layer, layer_share_bp=3_000)
     stopped(key="b", layer=layer, layer_share_bp=2_000)
     draft(key="c", layer=layer)
@@ -217,16 +218,44 @@ def test_layer_shows_who_has_which_slots(admin_client: Client) -> None:
 
 
 def test_layer_key_is_fixed_after_it_was_made(admin_client: Client) -> None:
-    admin_client.post(f"{LAYERS}add/", {"key": "prompt", "description": "x"})
+    admin_client.post(f"{LAYERS}add/", {"key": "prompt", "description": "x", "reason": "they collide"})
     layer = Layer.objects.get()
     admin_client.post(f"{LAYERS}{layer.pk}/change/", {"key": "other", "description": "y"})
     layer.refresh_from_db()
     assert (layer.key, layer.description) == ("prompt", "y")
     assert admin_client.get(f"{LAYERS}{layer.pk}/delete/").status_code == 403
+    answer = admin_client.post(LAYERS, {"action": "delete_selected", "_selected_action": [layer.pk]})
+    assert Layer.objects.filter(pk=layer.pk).exists(), answer.status_code
+
+
+def test_layer_shows_who_changed_it_when_and_why(admin_client: Client, admin_user: User) -> None:
+    assert "Every change" not in text(admin_client.get(f"{LAYERS}add/"))
+    admin_client.post(f"{LAYERS}add/", {"key": "prompt", "description": "x", "reason": "they <collide>"})
+    one = f"{LAYERS}{Layer.objects.get().pk}/change/"
+    admin_client.post(one, {"description": "y", "reason": "clearer"})
+    admin_client.post(one, {"description": "y", "reason": "nothing differs"})
+    assert list(SharedEvent.objects.values_list("action", "by", "reason")) == [
+        ("edit", admin_user.pk, "clearer"),
+        ("create", admin_user.pk, "they <collide>"),
+    ]
+    said = text(admin_client.get(one))
+    assert "admin edit description: x → y clearer" in said
+    assert "admin create key: – → promptdescription: – → x they <collide>" in said
+
+
+def test_timeline_of_what_is_shared_has_pages(admin_client: Client) -> None:
+    for share_bp in range(1, 42):
+        layers.hold_out(share_bp, by=None, now=NOW)
+    layers.save(Layer(key="global"), by=None, now=NOW)
+    assert "the system change share share: 0.4 % → 0.41 %" in text(admin_client.get(HOLDOUT))
+    said = text(admin_client.get(HOLDOUT, {"p": 2}))
+    assert "share: 0 % → 0.01 %" in said
+    assert "0.41 % –" not in said
+    assert "key: – → global" not in said
 
 
 def test_full_layer_refuses_the_start_with_what_to_do(admin_client: Client) -> None:
-    layer = Layer.objects.create(key="prompt")
+    layer = layers.save(Layer(key="prompt"), by=None, now=NOW)
     running(key="a", layer=layer, layer_share_bp=9_000)
     experiment = draft(layer=layer, layer_share_bp=2_000)
     answer = admin_client.post(page(experiment, "start"), {"version": 1}, follow=True)
@@ -236,18 +265,22 @@ def test_full_layer_refuses_the_start_with_what_to_do(admin_client: Client) -> N
     assert Experiment.objects.get(key="llm_model_ab_test").state == "draft"
 
 
-def test_holdout_is_made_on_the_first_visit_and_changed_after_its_effects_are_shown(
+def test_holdout_is_made_by_the_first_change_after_its_effects_are_shown(
     admin_client: Client,
 ) -> None:
-    assert "Nobody is held out." in text(admin_client.get(HOLDOUT))
+    said = text(admin_client.get(HOLDOUT))
+    assert "Nobody is held out." in said
+    assert "Last changed" not in said
+    assert not Holdout.objects.exists()
     running()
     said = text(admin_client.post(f"{HOLDOUT}share/", {"share_bp": "2.5"}))
     assert "leave 2.5 % of all units alone, instead of 0 %" in said
     assert "1 experiment under way keeps the holdout of the start" in said
-    assert Holdout.objects.get().share_bp == 0
+    assert not Holdout.objects.exists()
     sent = {"share_bp": "2.5", "reason": "yearly", "step": "confirm"}
     answer = admin_client.post(f"{HOLDOUT}share/", sent, follow=True)
     assert "2.5 % of all units are held out" in text(answer)
+    assert "admin change share share: 0 % → 2.5 % yearly" in text(answer)
     assert Holdout.objects.get().share_bp == 250
     said = text(admin_client.post(f"{HOLDOUT}share/", {"share_bp": "1"}))
     assert "may take part again" in said

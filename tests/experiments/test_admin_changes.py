@@ -6,8 +6,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from experiments import allocation, lifecycle
-from experiments.models import ChangeRequest, EpochKind, Experiment, ExperimentEvent, Variant
+from experiments import allocation, forcing, lifecycle, reviews
+from experiments.models import ChangeRequest, EpochKind, Experiment, ExperimentEvent, State, Variant
 from tests.experiments.admin_pages import page, text
 from tests.experiments.factories import NOW, draft, running, stopped, units
 from tests.experiments.test_admin_moves import person
@@ -19,10 +19,13 @@ def weights(*percent: str, **more: Any) -> dict[str, Any]:
     return {f"weights-{number}-weight_bp": one for number, one in enumerate(percent)} | more
 
 
-def guarded() -> Experiment:
+def guarded(forced: dict[str, str] | None = None) -> Experiment:
     """Running, under the two-person rule; grace asked for its start and alan approved it."""
     grace, alan = person("grace", "change_experiment"), person("alan", "approve_experiment")
-    asked = lifecycle.request_review(draft(requires_review=True), by=grace, now=NOW)
+    experiment = draft(requires_review=True)
+    for unit, variant in (forced or {}).items():
+        forcing.force(experiment, unit, variant, by=grace, now=NOW)
+    asked = lifecycle.request_review(experiment, by=grace, now=NOW)
     return lifecycle.start(lifecycle.approve(asked, by=alan, now=NOW), by=grace, now=NOW)
 
 
@@ -199,6 +202,80 @@ def test_two_persons_change_is_asked_for_shown_and_approved_by_another(client: C
     assert experiment.epochs.get(ended_at=None).weights["gpt-4"] == 4_000
     assert ChangeRequest.objects.get().decided_by == User.objects.get(username="alan")
     assert "asks for a change" not in text(client.get(page(experiment)))
+
+
+WAITING: list[tuple[str, dict[str, str], str, str]] = [
+    ("ship", {"variant": "claude-2"}, "ship claude-2", "Everyone who asks gets the config of claude-2"),
+    (
+        "force",
+        {"unit": "user <1>", "variant": "gpt-4"},
+        "user <1> gets gpt-4",
+        "The unit user <1> gets gpt-4 from now on",
+    ),
+    ("unforce", {"unit": "kept"}, "kept is no longer forced", "The unit kept is treated as any other again"),
+]
+
+
+@pytest.mark.parametrize(
+    ("action", "arguments", "summary", "effect"), WAITING, ids=[one[0] for one in WAITING]
+)
+def test_two_persons_shipping_and_forced_units_are_shown_and_approved_by_another(
+    client: Client, action: str, arguments: dict[str, str], summary: str, effect: str
+) -> None:
+    experiment, grace = guarded(forced={"kept": "gpt-4"}), User.objects.get(username="grace")
+    if action == "ship":
+        lifecycle.stop(experiment, by=grace, now=NOW)
+    asked = reviews.request(Experiment.objects.get(), action, arguments, by=grace, now=NOW, reason="agreed?")
+    client.force_login(User.objects.get(username="alan"))
+    assert f"grace asks for a change: {summary}." in text(client.get(page(experiment)))
+    decide = f"{page(experiment, 'decide')}?request={asked.pk}"
+    said = text(client.get(decide))
+    assert effect in said
+    assert "because: agreed?" in said
+    sent = {"version": Experiment.objects.get().version, "decision": "approve"}
+    assert f"Approved: {summary}." in text(client.post(decide, sent, follow=True))
+    assert ExperimentEvent.objects.latest("id").action == action
+    assert ChangeRequest.objects.get().is_approved is True
+
+
+def test_request_that_came_too_late_can_be_taken_back_after_the_end(client: Client) -> None:
+    experiment = guarded()
+    asked = asked_for(client, experiment)
+    lifecycle.stop(Experiment.objects.get(), by=None, now=NOW)
+    assert "grace asks for a change" in text(client.get(page(experiment)))
+    sent = {"version": Experiment.objects.get().version, "decision": "refuse"}
+    client.post(f"{page(experiment, 'decide')}?request={asked.pk}", sent)
+    assert ChangeRequest.objects.get().is_approved is False
+    assert "grace asks for a change" not in text(client.get(page(experiment)))
+
+
+def test_ship_page_asks_for_the_second_person(client: Client) -> None:
+    experiment = lifecycle.stop(guarded(), by=None, now=NOW)
+    client.force_login(User.objects.get(username="grace"))
+    assert "somebody else has to approve" in text(client.get(page(experiment, "ship")))
+    sent = {"version": experiment.version, "variant": "claude-2", "reason": "it won"}
+    said = text(client.post(page(experiment, "ship"), sent, follow=True))
+    assert "The change is asked for; somebody else has to approve it." in said
+    assert "grace asks for a change: ship claude-2." in said
+    assert Experiment.objects.get().state == State.STOPPED
+    asked = ChangeRequest.objects.get()
+    assert (asked.action, asked.arguments, asked.reason) == ("ship", {"variant": "claude-2"}, "it won")
+
+
+def test_forced_page_asks_for_the_second_person_after_the_draft(client: Client) -> None:
+    experiment = guarded(forced={"kept": "gpt-4"})
+    client.force_login(User.objects.get(username="grace"))
+    assert "By the two-person rule" in text(client.get(page(experiment, "forced")))
+    sent = {"unit": "tester", "variant": "claude-2", "reason": "demo", "version": experiment.version}
+    said = text(client.post(page(experiment, "forced"), sent, follow=True))
+    assert "The change is asked for; somebody else has to approve it." in said
+    sent = {"remove": "kept", "version": Experiment.objects.get().version}
+    assert "is asked for" in text(client.post(page(experiment, "forced"), sent, follow=True))
+    assert list(ChangeRequest.objects.order_by("id").values_list("action", "arguments")) == [
+        ("force", {"unit": "tester", "variant": "claude-2"}),
+        ("unforce", {"unit": "kept"}),
+    ]
+    assert [row.unit for row in experiment.forced.standing()] == ["kept"]
 
 
 def test_requester_can_only_take_the_change_back(client: Client) -> None:

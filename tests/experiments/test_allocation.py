@@ -18,7 +18,7 @@ from prometheus_client import REGISTRY
 from pytest_django import DjangoAssertNumQueries
 
 from experiments import allocation, assignment, catalogue, lifecycle
-from experiments.allocation import Decision, UnknownExperiment
+from experiments.allocation import Decision, UnknownExperiment, deciding, rows
 from experiments.definition import config_hash
 from experiments.models import Assignment, Experiment, Variant
 from experiments.placement import Placement, Reason
@@ -90,7 +90,7 @@ def counting_inserts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         calls["insert"] += 1
         return copying.execute_rows(*arguments, **options)
 
-    monkeypatch.setattr(allocation, "execute_rows", counted_rows)
+    monkeypatch.setattr(rows, "execute_rows", counted_rows)
     return calls
 
 
@@ -197,7 +197,7 @@ def test_draft_without_control_gives_no_variant() -> None:
 
 def test_stop_between_look_and_insert_stores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = running()
-    original, calls = allocation._store, Counter[str]()
+    original, calls = rows.store, Counter[str]()
 
     def stopping(*arguments: Any) -> bool:
         if not calls["store"]:
@@ -205,7 +205,7 @@ def test_stop_between_look_and_insert_stores_nothing(monkeypatch: pytest.MonkeyP
         calls["store"] += 1
         return original(*arguments)
 
-    monkeypatch.setattr(allocation, "_store", stopping)
+    monkeypatch.setattr(rows, "store", stopping)
     assert allocation.assign(KEY, "user-1", now=NOW).reason == Reason.STOPPED
     assert (calls["store"], Assignment.objects.exists()) == (1, False)
 
@@ -281,7 +281,7 @@ def test_racing_threads_with_different_arms_agree_on_one(monkeypatch: pytest.Mon
 
     # The hash never differs; here every thread has a mind of its own, so that only the database can make them agree.
     monkeypatch.setattr(
-        allocation, "place", lambda *_: Placement(Reason.SPLIT, Random().randrange(3), 5_000, is_in=True)
+        deciding, "place", lambda *_: Placement(Reason.SPLIT, Random().randrange(3), 5_000, is_in=True)
     )
 
     def decide(_: int) -> list[Decision]:

@@ -1,4 +1,4 @@
-"""Nothing of an experiment changes without a row in its audit, whoever writes."""
+"""Nothing of an experiment, a layer or the holdout changes without a row in its audit, whoever writes."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Model
 
-from experiments import audit, forcing, lifecycle, reviews
+from experiments import audit, forcing, layers, lifecycle, reviews
 from experiments.audit import Change, changing
 from experiments.models import (
     AllocationEpoch,
@@ -19,6 +19,7 @@ from experiments.models import (
     ExperimentEvent,
     ExperimentMetric,
     ForcedVariant,
+    Holdout,
     Layer,
     LayerSlot,
     Look,
@@ -28,6 +29,7 @@ from experiments.models import (
     Variant,
     VariantVersion,
 )
+from experiments.models.audit import SharedEvent
 from tests.experiments.factories import NOW, draft, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -110,7 +112,7 @@ UNDER_WAY_CHANGES: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("act", UNDER_WAY_CHANGES.values(), ids=list(UNDER_WAY_CHANGES))
 def test_change_under_way_without_audit_is_refused_at_commit(act: Callable[[], Any]) -> None:
     User.objects.create(username="ann")
-    lifecycle.start(whole(layer=Layer.objects.create(key="prompts")), by=None, now=NOW)
+    lifecycle.start(whole(layer=layers.save(Layer(key="prompts"), by=None, now=NOW)), by=None, now=NOW)
     with pytest.raises(IntegrityError, match=r"is not in its audit|differs from its open epoch"):
         act()
 
@@ -157,7 +159,9 @@ def written(experiment: Experiment) -> None:
 def test_what_is_written_once_cannot_be_changed_or_deleted_even_with_audit(
     model: type[Model], changes: dict[str, Any]
 ) -> None:
-    experiment = lifecycle.start(whole(layer=Layer.objects.create(key="prompts")), by=None, now=NOW)
+    experiment = lifecycle.start(
+        whole(layer=layers.save(Layer(key="prompts"), by=None, now=NOW)), by=None, now=NOW
+    )
     written(experiment)
     rows = model._default_manager.all()
 
@@ -209,3 +213,81 @@ def test_audit_takes_part_in_reviews_too() -> None:
     actions = list(ExperimentEvent.objects.order_by("id").values_list("action", flat=True))
     assert actions == ["create", "start", "request_change", "approve_change", "change_coverage"]
     connection.check_constraints()
+
+
+def shared() -> Layer:
+    layers.hold_out(100, by=None, now=NOW)
+    return layers.save(Layer(key="prompts"), by=None, now=NOW)
+
+
+SHARED_CHANGES: dict[str, tuple[Callable[[], Any], str]] = {
+    "layer made": (lambda: Layer.objects.create(key="another"), "layer another"),
+    "layer described": (lambda: Layer.objects.update(description="x"), "layer prompts"),
+    "layer deleted": (lambda: Layer.objects.all()._raw_delete("default"), "layer prompts"),
+    "share": (lambda: Holdout.objects.update(share_bp=9_000), "holdout global"),
+    "holdout deleted": (lambda: Holdout.objects.all().delete(), "holdout global"),
+    "raw share": (lambda: raw("UPDATE experiments_holdout SET share_bp = 0"), "holdout global"),
+    "raw layer": (
+        lambda: raw(
+            "INSERT INTO experiments_layer (key, description, salt, created_at) VALUES ('raw', '', 's', now())"
+        ),
+        "layer raw",
+    ),
+}
+
+
+def raw(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+@transaction.atomic
+def with_shared_audit(row: Layer | Holdout, act: Callable[[], Any]) -> None:
+    audit.write_shared(row, "by hand", by=None, now=NOW, reason="", before={})
+    act()
+
+
+@pytest.mark.parametrize(("act", "said"), SHARED_CHANGES.values(), ids=list(SHARED_CHANGES))
+def test_change_of_what_is_shared_without_audit_is_refused_at_commit(
+    act: Callable[[], Any], said: str
+) -> None:
+    layer, holdout = shared(), Holdout.objects.get()
+    with pytest.raises(IntegrityError, match=f"a change of the {said} is not in its audit"):
+        act()
+    # Neither an audit of an earlier transaction nor one of something else counts.
+    other = Layer(key="other") if said.startswith("holdout") else holdout
+    with pytest.raises(IntegrityError, match=f"a change of the {said} is not in its audit"):
+        with_shared_audit(other, act)
+    assert (Layer.objects.get(), Holdout.objects.get().share_bp) == (layer, 100)
+    subject, key = said.split()
+    with_shared_audit(Holdout() if subject == "holdout" else Layer(key=key), act)
+    assert SharedEvent.objects.latest("id").action == "by hand"
+
+
+@pytest.mark.parametrize("model", [Layer, Holdout])
+@pytest.mark.parametrize("changes", [{"salt": "another"}, {"key": "another"}])
+def test_key_and_salt_of_what_is_shared_never_change_even_with_audit(
+    model: type[Layer | Holdout], changes: dict[str, str]
+) -> None:
+    shared()
+    act = partial(model._default_manager.all().update, **changes)
+    with pytest.raises(IntegrityError, match="never change"):
+        with_shared_audit(model._default_manager.get(), act)
+
+
+def test_audit_of_what_is_shared_is_written_once() -> None:
+    shared()
+    for act in (
+        lambda: SharedEvent.objects.update(reason="another"),
+        lambda: SharedEvent.objects.all().delete(),
+        lambda: raw("UPDATE experiments_sharedevent SET before = '{}'"),
+    ):
+        with pytest.raises(IntegrityError, match="written once"):
+            act()
+
+
+def test_failed_change_of_what_is_shared_leaves_no_audit() -> None:
+    shared()
+    with pytest.raises(IntegrityError, match="layer_key"):
+        layers.save(Layer(key="prompts"), by=None, now=NOW)
+    assert SharedEvent.objects.count() == 2

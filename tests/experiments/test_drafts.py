@@ -10,10 +10,10 @@ from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from experiments import drafts, lifecycle
+from experiments import drafts, epochs, layers, lifecycle
 from experiments.audit import Changed, InvalidTransition
 from experiments.drafts import KeyTaken
-from experiments.models import Experiment, ExperimentEvent, Layer, State, Variant
+from experiments.models import EpochKind, Experiment, ExperimentEvent, Layer, State, Variant
 from tests.experiments.factories import NOW, draft, running
 from triageops.rest import InvalidInput, Problem
 
@@ -57,13 +57,18 @@ DEFINITION: dict[str, Any] = {
 }  # fmt: skip
 
 
+def prompts() -> Layer:
+    known = Layer.objects.filter(key="prompts").first()
+    return known or layers.save(Layer(key="prompts"), by=None, now=NOW)
+
+
 def made(key: str = "prompt_test", **changes: Any) -> Experiment:
-    Layer.objects.get_or_create(key="prompts")
+    prompts()
     return drafts.create(key, DEFINITION | changes, by=None, now=NOW)
 
 
 def test_create_is_a_draft_with_everything_and_its_audit(django_user_model: type[User]) -> None:
-    Layer.objects.create(key="prompts")
+    prompts()
     ann = django_user_model.objects.create(username="ann")
     experiment = drafts.create("prompt_test", DEFINITION, by=ann, now=NOW)
     assert (experiment.state, experiment.version, experiment.owner) == (State.DRAFT, 1, ann)
@@ -137,7 +142,7 @@ def test_edit_replaces_the_parts_that_are_given_and_keeps_the_rows_of_variants_t
 def test_edit_of_what_runs_changes_only_what_promised_nothing(name: str) -> None:
     experiment = running()
     values = DEFINITION | dict.fromkeys(("planned_end_at", "stops_at", "starts_at"), "2027-01-01T00:00:00Z")
-    Layer.objects.create(key="prompts")
+    prompts()
     if name in drafts.LATER_FIELDS:
         edited = drafts.edit(experiment, {name: values[name]}, by=None, now=LATER)
         assert edited.version == experiment.version == 3
@@ -168,6 +173,15 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"alpha": float("nan")}, "definition"),
     ({"alpha": 0.5}, "alpha"),
     ({"minimum_effect": 10**400}, "minimum_effect"),
+    *(({"minimum_effect": value}, "minimum_effect") for value in (0, -0.02, 1e-300, -1e-300, 1e300, 1e-10)),
+    *(({"minimum_effect": value}, "definition") for value in (float("nan"), float("inf"))),
+    *(
+        (
+            {"metrics": [{"key": "m", "name": "m", "source": "response:cost", "margin": value}]},
+            "metrics[0].margin",
+        )
+        for value in (-0.1, 1e-300, -1e-300, 1e300)
+    ),
     ({"minimum_sample": 24}, "minimum_sample"),
     ({"planned_sample": 2**40}, "planned_sample"),
     ({"minimum_days": 100_000}, "minimum_days"),
@@ -191,6 +205,16 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"starts_at": "2027-13-01T00:00:00Z"}, "starts_at"),
     ({"starts_at": "9999-12-31T23:59:59-10:00"}, "starts_at"),
     ({"starts_at": 1}, "starts_at"),
+    ({"starts_at": "2026-03-01T12:00:00Z"}, "starts_at"),
+    ({"stops_at": "2026-03-01T11:59:59Z"}, "stops_at"),
+    ({"stops_at": "2026-03-01T13:00:00+01:00"}, "stops_at"),
+    ({"starts_at": "2027-01-02T00:00:00Z", "stops_at": "2027-01-02T00:00:00Z"}, "stops_at"),
+    ({"owner": "nobody"}, "owner"),
+    ({"owner": 1}, "owner"),
+    ({"owner": ["ann"]}, "owner"),
+    ({"epoch": 3}, "epoch"),
+    ({"created_at": "2020-01-01T00:00:00Z"}, "created_at"),
+    ({"started_at": "soon"}, "started_at"),
     ({"layer": "nowhere"}, "layer"),
     ({"layer": ["prompts"]}, "layer"),
     ({"layer": 0}, "layer"),
@@ -198,12 +222,15 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"variants": [1]}, "variants"),
     ({"variants": [{"key": f"v{n}", "weight_bp": 0} for n in range(101)]}, "variants"),
     ({"variants": [{}]}, "variants[0].key"),
+    ({"variants": [{"key": "long", "weight_bp": 1}, {"weight_bp": 1}]}, "variants[1].key"),
+    ({"variants": [{"key": "", "weight_bp": 1}]}, "variants[0].key"),
+    ({"variants": [{"key": "a"}]}, "variants[0].weight_bp"),
+    ({"variants": [{"key": "a", "weight_bp": None}]}, "variants[0].weight_bp"),
     ({"variants": [{"key": "a b", "weight_bp": 1}]}, "variants[0].key"),
     ({"variants": [{"key": ["a"], "weight_bp": 1}]}, "variants[0].key"),
     ({"variants": [{"key": "a", "weight_bp": 33.3}]}, "variants[0].weight_bp"),
     ({"variants": [{"key": "a", "weight_bp": 1, "config": []}]}, "variants[0].config"),
     ({"variants": [{"key": "a", "weight_bp": 1, "config": "{}"}]}, "variants[0].config"),
-    ({"variants": [{"key": "a", "weight_bp": 1, "version": 7}]}, "variants[0].version"),
     ({"variants": [{"key": "a", "weight_bp": 1}] * 2, "config_schema": None}, "variants"),
     (
         {
@@ -214,6 +241,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     ({"metrics": "all"}, "metrics"),
     ({"metrics": [{"key": "m", "name": "m", "source": "nonsense"}]}, "metrics[0].source"),
+    ({"metrics": [{"key": "m", "name": "m"}]}, "metrics[0].source"),
     ({"metrics": [{"key": "m", "name": "m", "source": "response:cost"}] * 2}, "metrics[1]"),
     ({"metrics": [{"key": "m", "name": "m", "source": "response:cost", "cap": "inf"}]}, "metrics[0].cap"),
     (
@@ -221,7 +249,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "metrics[0].quantile",
     ),
     ({"ramp": [{}]}, "ramp[0].coverage_bp"),
-    ({"ramp": [{"coverage_bp": 1, "reached_at": "2027-01-01T00:00:00Z"}]}, "ramp[0].reached_at"),
+    ({"ramp": [{"coverage_bp": 1, "reached": "2027-01-01T00:00:00Z"}]}, "ramp[0].reached"),
 ]
 
 
@@ -237,6 +265,142 @@ def test_bad_definition_names_its_field_and_leaves_nothing(changes: dict[str, An
         drafts.edit(experiment, changes, by=None, now=LATER)
     assert refused.value.field == field
     assert drafts.exported(Experiment.objects.get()) == drafts.exported(experiment)
+
+
+@pytest.mark.parametrize(
+    ("changes", "detail", "fix"),
+    [
+        ({"variants": [{}]}, "Number 1 of variants has no key.", "gpt-4"),
+        ({"variants": [{"key": "a"}]}, "The variant 'a' has no weight_bp.", "basis points"),
+        ({"ramp": [{}]}, "Number 1 of ramp has no coverage_bp.", "basis points"),
+        ({"name": ""}, "name is missing.", "Send it."),
+        ({"design": "best"}, "Value 'best' is not a valid choice.", "always_valid, group_sequential, bandit"),
+        ({"owner": "nobody"}, "There is no active user 'nobody'.", "username"),
+        (
+            {"stops_at": "2026-03-01T11:00:00Z"},
+            "stops_at has passed: 2026-03-01 11:00:00 UTC.",
+            "a time to come",
+        ),
+        ({"state": "running"}, "state cannot be set", "Leave it out."),
+    ],
+)
+def test_bad_definition_says_what_is_wrong_and_what_to_send(
+    changes: dict[str, Any], detail: str, fix: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        made(**changes)
+    assert detail in refused.value.detail
+    assert fix in (refused.value.fix or "")
+
+
+@pytest.mark.parametrize("effect", [None, 1e-9, 0.02, 3, 1e12])
+def test_effects_and_margins_that_can_be_are_kept(effect: float | None) -> None:
+    metric = {"key": "m", "name": "m", "source": "response:cost", "margin": effect or 0}
+    experiment = made(minimum_effect=effect, metrics=[metric])
+    assert Experiment.objects.get().minimum_effect == effect
+    assert experiment.metrics.get().margin == (effect or 0)
+
+
+def test_owner_is_set_by_name_and_may_be_nobody(django_user_model: type[User]) -> None:
+    ann = django_user_model.objects.create(username="ann")
+    experiment = made(owner="ann")
+    assert experiment.owner == ann
+    started = running(key="another")
+    assert drafts.edit(started, {"owner": "ann"}, by=None, now=LATER).owner == ann
+    # Who has left since still owns it, and is given to nothing else.
+    django_user_model.objects.update(is_active=False)
+    assert drafts.edit(experiment, {"owner": "ann"}, by=None, now=LATER).owner == ann
+    with pytest.raises(InvalidInput, match="no active user"):
+        made("third", owner="ann")
+    assert drafts.edit(experiment, {"owner": None}, by=None, now=LATER).owner is None
+
+
+def test_what_reading_adds_to_variants_and_steps_is_ignored() -> None:
+    variants = [one | {"version": 7, "config_hash": "0" * 16} for one in DEFINITION["variants"]]
+    ramp = [one | {"reached_at": "2020-01-01T00:00:00Z"} for one in DEFINITION["ramp"]]
+    experiment = made(variants=variants, ramp=ramp)
+    assert set(experiment.variants.values_list("version", flat=True)) == {1}
+    assert set(experiment.ramp.values_list("reached_at", flat=True)) == {None}
+
+
+def test_edit_of_what_runs_takes_all_that_is_as_it_was_with_one_change() -> None:
+    experiment = running()
+    whole = drafts.exported(experiment)["definition"] | {
+        "state": "running",
+        "key": experiment.key,
+        "epoch": 1,
+    }
+    edited = drafts.edit(experiment, whole | {"name": "another"}, by=None, now=LATER)
+    assert (edited.name, edited.version) == ("another", 3)
+    rows = list(Variant.objects.values_list("pk", "key"))
+    one, *others = whole["variants"]
+    for changes, field in [
+        ({"coverage_bp": 5_000}, "coverage_bp"),
+        ({"variants": [one | {"weight_bp": 4_000}, *others]}, "variants"),
+        ({"variants": [*others, one]}, "variants"),
+        ({"variants": others}, "variants"),
+        ({"variants": [one | {"config": {"model": True}}, *others]}, "variants"),
+        ({"metrics": [{"key": "m", "name": "m", "source": "response:cost"}]}, "metrics"),
+        ({"ramp": [{"coverage_bp": 10_000}]}, "ramp"),
+    ]:
+        with pytest.raises(InvalidTransition) as refused:
+            drafts.edit(edited, whole | changes, by=None, now=LATER)
+        assert (refused.value.field, bool(refused.value.fix)) == (field, True)
+    assert list(Variant.objects.values_list("pk", "key")) == rows
+
+
+@pytest.mark.parametrize(
+    ("stored", "sent", "is_change"),
+    [
+        ({"t": 1.0}, {"t": 1}, False),
+        ({"t": 1}, {"t": True}, True),
+        ({"a": 1, "b": [2]}, {"b": [2], "a": 1}, False),
+    ],
+)
+def test_config_that_is_sent_back_is_compared_as_json(
+    stored: dict[str, Any], sent: dict[str, Any], is_change: bool
+) -> None:
+    variants = [
+        {"key": "a", "weight_bp": 5_000, "is_control": True, "config": stored},
+        {"key": "b", "weight_bp": 5_000},
+    ]
+    experiment = drafts.create("json", {"name": "x", "variants": variants}, by=None, now=NOW)
+    experiment = lifecycle.start(experiment, by=None, now=NOW)
+    sent_back = [variants[0] | {"config": sent}, variants[1]]
+    if is_change:
+        with pytest.raises(InvalidTransition):
+            drafts.edit(experiment, {"variants": sent_back}, by=None, now=LATER)
+    else:
+        assert drafts.edit(experiment, {"variants": sent_back}, by=None, now=LATER).version == 3
+
+
+def test_stop_time_of_what_runs_lies_ahead_and_one_that_has_passed_may_stay() -> None:
+    experiment = running()
+    with pytest.raises(InvalidInput) as refused:
+        drafts.edit(experiment, {"stops_at": NOW}, by=None, now=LATER)
+    assert refused.value.field == "stops_at"
+    soon = LATER + timedelta(hours=1)
+    edited = drafts.edit(experiment, {"stops_at": soon}, by=None, now=LATER)
+    assert edited.stops_at == soon
+    # Nobody has stopped it yet: another edit says the same time again.
+    much_later = soon + timedelta(hours=1)
+    edited = drafts.edit(edited, {"stops_at": soon.isoformat(), "name": "late"}, by=None, now=much_later)
+    assert (edited.stops_at, edited.name) == (soon, "late")
+
+
+def test_stop_time_of_what_was_started_early_may_lie_before_its_planned_start() -> None:
+    experiment = made(starts_at="2026-06-01T00:00:00Z", requires_review=False)
+    experiment = lifecycle.start(experiment, by=None, now=NOW)
+    edited = drafts.edit(experiment, {"stops_at": "2026-05-01T00:00:00Z"}, by=None, now=LATER)
+    assert edited.stops_at is not None
+
+
+def test_edit_after_new_weights_takes_what_was_read_then() -> None:
+    experiment = running()
+    weights = {"gpt-4": 2_000, "claude-2": 3_000, "llama2-70b": 5_000}
+    experiment = epochs.change_weights(experiment, EpochKind.STICKY, weights, by=None, now=NOW)
+    whole = drafts.exported(experiment)["definition"]
+    assert drafts.edit(experiment, whole | {"name": "y"}, by=None, now=LATER).name == "y"
 
 
 @pytest.mark.parametrize(

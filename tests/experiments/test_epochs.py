@@ -18,6 +18,7 @@ from experiments.models import (
     Assignment,
     EpochKind,
     Experiment,
+    RampStep,
     State,
     Variant,
     VariantVersion,
@@ -246,6 +247,51 @@ def test_revision_with_configs_that_cannot_be_is_refused(configs: dict[str, Any]
     assert AllocationEpoch.objects.count() == 1
 
 
+@pytest.mark.parametrize("kind", [EpochKind.STICKY, EpochKind.MINIMAL_MOVE, EpochKind.BANDIT])
+def test_weights_that_it_has_are_refused_and_leave_no_epoch(kind: EpochKind) -> None:
+    experiment = weigh(halves(), EpochKind.STICKY, {"a": 4_000, "b": 6_000})
+    # Weights are compared by variant, in whatever order they come.
+    with pytest.raises(InvalidInput, match="the weights that it has: b 60 %, a 40 %") as refused:
+        weigh(experiment, kind, {"b": 6_000, "a": 4_000})
+    assert (refused.value.field, "rerandomise" in (refused.value.fix or "")) == ("weights", True)
+    with pytest.raises(InvalidInput, match="that it has"):
+        epochs.preview(experiment, kind, {"b": 6_000, "a": 4_000})
+    assert AllocationEpoch.objects.count() == 2
+    assert Experiment.objects.get().version == experiment.version
+
+
+def test_coverage_that_it_has_is_refused_and_leaves_no_epoch() -> None:
+    experiment = halves(coverage_bp=2_000)
+    with pytest.raises(InvalidInput, match="20 % already") as refused:
+        epochs.cover(experiment, 2_000, by=None, now=LATER)
+    assert (refused.value.field, bool(refused.value.fix)) == ("coverage_bp", True)
+    assert AllocationEpoch.objects.count() == 1
+    assert Experiment.objects.get().version == experiment.version
+
+
+@pytest.mark.parametrize(("by_hand", "epoch_count"), [(3_000, 3), (5_000, 2), (8_000, 2)])
+def test_step_that_people_have_reached_or_passed_is_done_without_an_epoch(
+    by_hand: int, epoch_count: int
+) -> None:
+    experiment = draft(HALVES, "a", coverage_bp=1_000)
+    step = RampStep.objects.create(experiment=experiment, coverage_bp=5_000)
+    experiment = lifecycle.start(experiment, by=None, now=NOW)
+    experiment = epochs.cover(experiment, by_hand, by=None, now=NOW)
+    experiment = epochs.cover(experiment, 5_000, by=None, now=LATER, step=step)
+    step.refresh_from_db()
+    assert step.reached_at == LATER
+    assert experiment.coverage_bp == epochs.current(experiment).coverage_bp == max(by_hand, 5_000)
+    assert AllocationEpoch.objects.count() == epoch_count
+
+
+def test_revision_of_some_configs_leaves_those_that_are_the_same_alone() -> None:
+    experiment = epochs.revise(halves(), {"a": {"model": "a"}, "b": {"model": "b2"}}, by=None, now=LATER)
+    assert dict(Variant.objects.values_list("key", "version")) == {"a": 1, "b": 2}
+    with pytest.raises(InvalidInput, match="No config differs"):
+        epochs.revise(experiment, {"a": {"model": "a"}, "b": {"model": "b2"}}, by=None, now=LATER)
+    assert AllocationEpoch.objects.count() == 2
+
+
 def test_revision_tells_true_from_one() -> None:
     experiment = halves()
     experiment = epochs.revise(experiment, {"b": {"stream": 1}}, by=None, now=LATER)
@@ -340,7 +386,8 @@ def test_change_while_halted_or_paused_counts_when_it_goes_on(django_user_model:
 
 
 def test_rule_of_two_needs_a_review_for_every_change_but_the_ramp(django_user_model: type[User]) -> None:
-    experiment = draft(HALVES, "a", requires_review=True)
+    experiment = draft(HALVES, "a", requires_review=True, coverage_bp=5_000)
+    step = RampStep.objects.create(experiment=experiment, coverage_bp=9_000)
     ann = django_user_model.objects.create(username="ann")
     ben = django_user_model.objects.create(username="ben")
     experiment = lifecycle.request_review(experiment, by=ann, now=NOW)
@@ -353,7 +400,7 @@ def test_rule_of_two_needs_a_review_for_every_change_but_the_ramp(django_user_mo
     for change in changes:
         with pytest.raises(NeedsReview):
             change()
-    assert epochs.cover(experiment, 9_000, by=None, now=NOW).coverage_bp == 9_000
+    assert epochs.cover(experiment, 9_000, by=None, now=NOW, step=step).coverage_bp == 9_000
 
 
 def test_catalogue_holds_the_current_epoch_of_an_experiment_with_many_changes() -> None:

@@ -2,17 +2,20 @@
 
 from datetime import timedelta
 from threading import Barrier, Thread
+from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 
 from experiments import allocation, catalogue, layers, lifecycle
 from experiments.allocation import Asked, Decision
 from experiments.layers import LayerFull
 from experiments.models import AllocationEpoch, Experiment, Holdout, Layer, LayerSlot, State
+from experiments.models.audit import SharedEvent
 from experiments.placement import Reason
 from tests.experiments.factories import NOW, draft, units
-from triageops.rest import Problem
+from triageops.rest import InvalidInput, Problem
 
 pytestmark = pytest.mark.django_db
 
@@ -45,7 +48,7 @@ def slots(experiment: Experiment) -> list[tuple[int, int]]:
 
 
 def test_two_experiments_of_one_layer_never_share_a_unit() -> None:
-    layer = Layer.objects.create(key="prompts")
+    layer = layers.save(Layer(key="prompts"), by=None, now=NOW)
     start("one", layer, 4_000)
     start("two", layer, 6_000)
     start("alone")
@@ -58,14 +61,14 @@ def test_two_experiments_of_one_layer_never_share_a_unit() -> None:
 
 
 def test_layer_decides_independently_of_the_arms() -> None:
-    layer = Layer.objects.create(key="prompts")
+    layer = layers.save(Layer(key="prompts"), by=None, now=NOW)
     start("one", layer, 5_000)
     found = [decision.variant for decision in decisions("one", 10_000) if decision.in_experiment]
     assert abs(found.count("a") - len(found) / 2) < 4 * (len(found) / 4) ** 0.5
 
 
 def test_full_layer_refuses_the_next_one_and_released_slots_are_free_again() -> None:
-    layer = Layer.objects.create(key="prompts")
+    layer = layers.save(Layer(key="prompts"), by=None, now=NOW)
     first = start("one", layer, 7_000)
     waiting = draft(HALVES, "a", key="two", layer=layer, layer_share_bp=3_001)
     with pytest.raises(LayerFull, match=r"has 30 % left; the experiment asks for 30\.01 %"):
@@ -80,7 +83,7 @@ def test_full_layer_refuses_the_next_one_and_released_slots_are_free_again() -> 
 
 
 def test_slots_in_pieces_are_put_together() -> None:
-    layer = Layer.objects.create(key="prompts")
+    layer = layers.save(Layer(key="prompts"), by=None, now=NOW)
     made = [start(key, layer, 2_500) for key in ("one", "two", "three", "four")]
     lifecycle.stop(made[0], by=None, now=LATER)
     lifecycle.stop(made[2], by=None, now=LATER)
@@ -89,7 +92,7 @@ def test_slots_in_pieces_are_put_together() -> None:
 
 
 def test_paused_and_halted_experiments_keep_their_slots() -> None:
-    layer = Layer.objects.create(key="prompts")
+    layer = layers.save(Layer(key="prompts"), by=None, now=NOW)
     lifecycle.kill(lifecycle.pause(start("one", layer), by=None, now=NOW), by=None, now=NOW)
     with pytest.raises(LayerFull):
         start("two", layer, 1)
@@ -97,11 +100,15 @@ def test_paused_and_halted_experiments_keep_their_slots() -> None:
 
 @pytest.mark.parametrize(("first", "end"), [(0, 10_000), (3_999, 4_001), (100, 101)])
 def test_overlapping_slots_are_refused_by_the_database(first: int, end: int) -> None:
-    layer = Layer.objects.create(key="prompts")
+    layer = layers.save(Layer(key="prompts"), by=None, now=NOW)
     start("one", layer, 4_000)
     other = start("two", layer, 1_000)
     LayerSlot.objects.create(
-        layer=Layer.objects.create(key="another"), experiment=other, first=first, end=end, taken_at=NOW
+        layer=layers.save(Layer(key="another"), by=None, now=NOW),
+        experiment=other,
+        first=first,
+        end=end,
+        taken_at=NOW,
     )
     with pytest.raises(IntegrityError, match="layer_slots_exclude"), transaction.atomic():
         LayerSlot.objects.create(layer=layer, experiment=other, first=first, end=end, taken_at=NOW)
@@ -109,7 +116,7 @@ def test_overlapping_slots_are_refused_by_the_database(first: int, end: int) -> 
 
 @pytest.mark.django_db(transaction=True)
 def test_starts_at_once_never_take_the_same_slots() -> None:
-    layer = Layer.objects.create(key="prompts")
+    layer = layers.save(Layer(key="prompts"), by=None, now=NOW)
     waiting = [draft(HALVES, "a", key=f"e{n}", layer=layer, layer_share_bp=3_000) for n in range(5)]
     barrier, refused = Barrier(5), []
 
@@ -136,9 +143,9 @@ def test_starts_at_once_never_take_the_same_slots() -> None:
 
 
 def test_holdout_units_are_in_no_experiment_that_obeys_it() -> None:
-    holdout = Holdout.objects.create(share_bp=1_000)
+    holdout = layers.hold_out(1_000, by=None, now=NOW)
     start("one")
-    start("two", Layer.objects.create(key="prompts"), 5_000)
+    start("two", layers.save(Layer(key="prompts"), by=None, now=NOW), 5_000)
     everybody = draft(HALVES, "a", key="all", obeys_holdout=False)
     lifecycle.start(everybody, by=None, now=NOW)
     held = set(units(5_000)) - members("one", 5_000)
@@ -152,11 +159,10 @@ def test_holdout_units_are_in_no_experiment_that_obeys_it() -> None:
 
 def test_experiment_under_way_keeps_the_holdout_it_started_with() -> None:
     start("before")
-    holdout = Holdout.objects.create(share_bp=2_000)
+    layers.hold_out(2_000, by=None, now=NOW)
     start("with")
     held = set(units(2_000)) - members("with", 2_000)
-    holdout.share_bp = 5_000
-    holdout.save()
+    layers.hold_out(5_000, by=None, now=NOW)
     start("after")
     catalogue.forget()
     assert members("before", 2_000) == set(units(2_000))
@@ -166,12 +172,67 @@ def test_experiment_under_way_keeps_the_holdout_it_started_with() -> None:
 
 
 def test_holdout_of_all_units_lets_nobody_in() -> None:
-    Holdout.objects.create(share_bp=10_000)
+    layers.hold_out(10_000, by=None, now=NOW)
     start("one")
     assert not members("one", 200)
 
 
 def test_second_holdout_is_refused() -> None:
-    Holdout.objects.create(share_bp=1)
+    layers.hold_out(1, by=None, now=NOW)
     with pytest.raises(IntegrityError), transaction.atomic():
         Holdout.objects.create(share_bp=2)
+    assert Holdout.objects.get().share_bp == 1
+
+
+@pytest.mark.parametrize("share_bp", [-1, 10_001, 0.5, "100", True, None])
+def test_holdout_of_no_share_is_refused(share_bp: Any) -> None:
+    with pytest.raises(InvalidInput, match="are no share"):
+        layers.hold_out(share_bp, by=None, now=NOW)
+    assert not Holdout.objects.exists()
+
+
+def told() -> list[tuple[str, str, str, dict[str, Any], dict[str, Any], str]]:
+    rows = SharedEvent.objects.order_by("id")
+    return list(rows.values_list("subject", "key", "action", "before", "after", "reason"))
+
+
+def test_every_change_of_a_layer_is_in_its_audit(django_user_model: type[User]) -> None:
+    ann = django_user_model.objects.create(username="ann")
+    layer = layers.save(Layer(key="prompts"), by=ann, now=NOW, reason="they collide")
+    layer.description = "All prompts"
+    for _ in range(2):
+        layers.save(layer, by=ann, now=LATER)
+    new, described = {"key": "prompts", "description": ""}, {"key": "prompts", "description": "All prompts"}
+    assert told() == [
+        ("layer", "prompts", "create", {}, new, "they collide"),
+        ("layer", "prompts", "edit", new, described, ""),
+    ]
+    assert list(SharedEvent.objects.values_list("by__username", "at")) == [("ann", LATER), ("ann", NOW)]
+    assert Layer.objects.get().description == "All prompts"
+
+
+def test_every_change_of_the_holdout_is_in_its_audit() -> None:
+    for share_bp in (0, 250, 250, 100):
+        layers.hold_out(share_bp, by=None, now=NOW, reason="é" * 3_000)
+    shares = [(before["share_bp"], after["share_bp"]) for *_, before, after, _ in told()]
+    assert shares == [(0, 0), (0, 250), (250, 100)]
+    assert {len(reason) for *_, reason in told()} == {2_000}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_holdout_that_two_change_at_once_has_an_audit_without_gaps() -> None:
+    barrier = Barrier(4)
+
+    def change(share_bp: int) -> None:
+        barrier.wait(10)
+        layers.hold_out(share_bp, by=None, now=NOW)
+        connection.close()
+
+    threads = [Thread(target=change, args=[share_bp]) for share_bp in (100, 200, 300, 400)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    shares = [(before["share_bp"], after["share_bp"]) for *_, before, after, _ in told()]
+    assert [before for before, _ in shares] == [0, *(after for _, after in shares[:-1])]
+    assert (len(shares), Holdout.objects.get().share_bp) == (4, shares[-1][1])

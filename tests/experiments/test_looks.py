@@ -268,17 +268,102 @@ def test_two_looks_at_once_do_not_wait_for_each_other() -> None:
     assert results == [None]
 
 
-def test_resumed_experiment_is_not_halted_again_by_the_same_evidence() -> None:
-    experiment = running([SCORE, ERRORS])
+def errors(facts: Facts, of: dict[str, int], n: int, *, prefix: str, at: datetime = NOW) -> None:
+    """n units an arm, some of which got an error."""
+    for variant, failed in of.items():
+        answers(facts, variant, [0.5] * (n - failed), prefix=f"{prefix}ok", at=at, status="success")
+        answers(facts, variant, [0.5] * failed, prefix=prefix, at=at, status="error")
+
+
+def resumed_after_harm(person: User, guardrail: dict[str, Any]) -> tuple[Experiment, Facts]:
+    """Halted at 20 % errors against 0, on 300 units an arm; resumed a day later by a person."""
+    experiment = running([SCORE, guardrail])
     facts = Facts(experiment)
-    for variant, status in (("a", "success"), ("b", "error")):
-        answers(facts, variant, [0.5] * 150, prefix="ok", status="success")
-        answers(facts, variant, [0.5] * 150, status=status)
-    looked(experiment, NOW + DAY)
+    errors(facts, {"a": 0, "b": 60}, 300, prefix="old")
+    assert looked(experiment, NOW + DAY).decision == "harmful"
     halted = Experiment.objects.get()
-    person = User.objects.create_user("ada")
-    lifecycle.resume(halted, by=person, now=NOW + DAY, reason="the provider is back")
-    found = looked(experiment, NOW + 2 * DAY)
-    assert found.decision == "harmful"
-    assert Experiment.objects.get().state == State.RUNNING
+    assert halted.state == State.HALTED
+    return lifecycle.resume(halted, by=person, now=NOW + 2 * DAY, reason="mended"), facts
+
+
+GUARDRAILS = [
+    ERRORS,
+    {**ERRORS, "key": "rare", "kind": "rare", "name": "units with an error"},
+]
+
+
+@pytest.mark.parametrize("guardrail", GUARDRAILS, ids=["ratio", "rare"])
+def test_after_a_resume_known_harm_does_not_halt_and_harm_that_goes_on_does(
+    guardrail: dict[str, Any], django_user_model: type[User]
+) -> None:
+    person = django_user_model.objects.create_user("ann")
+    experiment, facts = resumed_after_harm(person, guardrail)
+    quiet = looked(experiment, NOW + 2 * DAY)
     assert ExperimentEvent.objects.filter(action="halt").count() == 1
+    assert Experiment.objects.get().state == State.RUNNING
+    assert row(quiet, guardrail["key"], "b").verdict == "accepted"
+    assert "Accepted at the resume: b is worse than a on" in quiet.sentence
+    errors(facts, {"a": 0, "b": 45}, 300, prefix="new", at=NOW + 2 * DAY)
+    again = looked(experiment, NOW + 3 * DAY)
+    assert again.decision == "harmful"
+    assert "Units exposed since the resume show it by themselves" in again.sentence
+    assert Experiment.objects.get().state == State.HALTED
+    evidence = ExperimentEvent.objects.filter(action="halt").latest("id").evidence
+    assert evidence["since_resume"]["effect"] == pytest.approx(0.15)
+    assert evidence["since_resume"]["n"] == 300
+    assert evidence["accepted"] == pytest.approx(0.2)
+    lifecycle.resume(Experiment.objects.get(), by=person, now=NOW + 4 * DAY, reason="once more")
+    looked(experiment, NOW + 4 * DAY)
+    assert Experiment.objects.get().state == State.RUNNING
+
+
+def test_after_a_resume_what_was_mended_runs_on(django_user_model: type[User]) -> None:
+    person = django_user_model.objects.create_user("ann")
+    experiment, facts = resumed_after_harm(person, ERRORS)
+    errors(facts, {"a": 3, "b": 3}, 600, prefix="new", at=NOW + 2 * DAY)
+    found = looked(experiment, NOW + 3 * DAY)
+    assert Experiment.objects.get().state == State.RUNNING
+    since = row(found, ERRORS["key"], "b").details["since_resume"]
+    assert since["n"] == 600
+    assert since["effect"] == pytest.approx(0)
+
+
+def test_after_a_resume_more_harm_among_those_who_were_there_before_halts(
+    django_user_model: type[User],
+) -> None:
+    """Nobody new comes; the old units get errors at every answer, more than what was accepted."""
+    person = django_user_model.objects.create_user("ann")
+    experiment, facts = resumed_after_harm(person, ERRORS)
+    facts.respond_many(
+        [
+            ResponseShape(
+                response_id=f"{turn}-{variant}-{prefix}{number}",
+                experiment=experiment.key,
+                variant=variant,
+                unit=f"{prefix}{variant}{number}",
+                occurred_at=NOW + 2 * DAY + timedelta(hours=turn),
+                status="error" if variant == "b" else "success",
+            )
+            for turn in range(4)
+            for variant, prefix, units in (("a", "oldok", 300), ("b", "oldok", 240), ("b", "old", 60))
+            for number in range(units)
+        ]
+    )
+    found = looked(experiment, NOW + 3 * DAY)
+    assert found.decision == "harmful"
+    assert "more than the 20" in found.sentence
+    assert Experiment.objects.get().state == State.HALTED
+
+
+def test_what_was_accepted_is_not_shipped_by_itself(django_user_model: type[User]) -> None:
+    person = django_user_model.objects.create_user("ann")
+    experiment = running([SCORE, ERRORS], auto_ship=True)
+    facts, random = Facts(experiment), np.random.default_rng(8)
+    for variant, mean, status in (("a", 0.4, "success"), ("b", 0.7, "error")):
+        for prefix, said in (("ok", "success"), ("", status)):
+            answers(facts, variant, random.normal(mean, 0.1, 200).clip(0, 1), prefix=prefix, status=said)
+    looked(experiment, NOW + DAY)
+    lifecycle.resume(Experiment.objects.get(), by=person, now=NOW + 2 * DAY, reason="known")
+    found = looked(experiment, NOW + 8 * DAY)
+    assert (found.decision, found.variant) == ("ship", "b")
+    assert Experiment.objects.get().state == State.RUNNING

@@ -12,7 +12,7 @@ import pytest
 from django_redis import get_redis_connection
 
 from experiments import allocation, catalogue, epochs, lifecycle
-from experiments.allocation import Asked
+from experiments.allocation import Asked, copies
 from experiments.models import AllocationEpoch, Assignment, EpochKind, Experiment
 from experiments.placement import Stored, standing
 from tests.experiments.factories import NOW, draft, running, units
@@ -245,8 +245,8 @@ def test_redis_that_is_down_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -
     def unreachable(_: str) -> None:
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(allocation, "get_redis_connection", unreachable)
-    monkeypatch.setitem(allocation._state, "redis_down_until", 0.0)
+    monkeypatch.setattr(copies, "get_redis_connection", unreachable)
+    monkeypatch.setitem(copies._state, "down_until", 0.0)
     assert [allocation.assign(KEY, unit, now=NOW) for unit in units(30)] == before
     asked = [Asked(allocation.known(KEY), unit, {}) for unit in units(60)]
     assert allocation.decide(asked, now=NOW)[:30] == before

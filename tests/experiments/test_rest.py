@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 from pytest_django import DjangoAssertNumQueries
+from rest_framework import exceptions
 
 from experiments import catalogue, drafts
 from experiments.definition import config_hash
@@ -13,6 +14,7 @@ from experiments.models import Assignment
 from feedback.models import Scope
 from tests.experiments.callers import client
 from tests.experiments.factories import draft, running, stopped
+from triageops.rest import problem_handler
 
 pytestmark = pytest.mark.django_db
 
@@ -179,6 +181,52 @@ def test_without_the_right_key_nothing_is_said(path: str) -> None:
     assert getattr(Client(), call)(path, **arguments).status_code == 401
     assert getattr(client(wrong), call)(path, **arguments).status_code == 403
     assert not Assignment.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("put", "", "GET, POST, HEAD, OPTIONS"),
+        ("delete", "/llm_model_ab_test", "GET, PATCH, HEAD, OPTIONS"),
+        ("get", "/llm_model_ab_test/assign", "POST, OPTIONS"),
+        ("patch", "/llm_model_ab_test/weights", "POST, OPTIONS"),
+    ],
+)
+def test_method_that_an_address_does_not_know_is_a_405_that_names_those_it_knows(
+    method: str, path: str, allowed: str
+) -> None:
+    running()
+    answer = getattr(client(*EVERYTHING), method)(f"/api/v1/experiments{path}")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (405, "application/problem+json")
+    assert answer.headers["Allow"] == allowed
+    assert answer.json() == {
+        "type": "/problems/method-not-allowed",
+        "title": "Method not allowed",
+        "status": 405,
+        "detail": f'Method "{method.upper()}" not allowed.',
+        "fix": f"Use one of: {allowed}.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "title"),
+    [
+        (exceptions.NotAcceptable(), 406, "Not acceptable"),
+        (exceptions.UnsupportedMediaType("text/csv"), 415, "This content type is not understood"),
+        (exceptions.MethodNotAllowed("PUT"), 405, "Method not allowed"),
+        (exceptions.ParseError(), 400, "Malformed request."),
+        (exceptions.Throttled(), 429, "Request was throttled."),
+        (exceptions.ValidationError({"key": ["no"]}), 400, "The input is not valid"),
+    ],
+)
+def test_refusals_of_the_framework_have_their_own_titles_and_a_fix(
+    error: Exception, status: int, title: str
+) -> None:
+    answer = problem_handler(error, {})
+    assert answer is not None
+    problem = json.loads(answer.content)
+    assert (answer.status_code, problem["status"], problem["title"]) == (status, status, title)
+    assert problem["fix"]
 
 
 def test_paths_have_no_trailing_slash() -> None:

@@ -7,8 +7,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from experiments import forcing, lifecycle
-from experiments.models import Experiment, ExperimentEvent
+from experiments import epochs, forcing, layers, lifecycle
+from experiments.models import Experiment, ExperimentEvent, Layer
 from feedback.models import ApiKey, Scope
 from tests.experiments.callers import client
 from tests.experiments.factories import NOW, draft, running, stopped
@@ -105,6 +105,114 @@ def test_edit_after_the_start_keeps_what_was_promised(writer: Client) -> None:
     assert answer.json()["type"] == "/problems/invalid-transition"
 
 
+def test_draft_that_was_read_is_sent_back_whole_with_one_change(writer: Client) -> None:
+    layers.save(Layer(key="prompts"), by=None, now=NOW)
+    User.objects.create(username="ann")
+    body = {"key": "prompts", "name": "Prompts", "variants": VARIANTS, "metrics": [METRIC], "layer": "prompts",
+            "owner": "ann", "ramp": [{"coverage_bp": 10_000}], "coverage_bp": 500}  # fmt: skip
+    assert send(writer, "post", ROOT, body).status_code == 201
+    read = writer.get(f"{ROOT}/prompts").json()
+    assert (read["owner"], read["layer"]) == ("ann", "prompts")
+    answer = send(writer, "patch", f"{ROOT}/prompts", read | {"hypothesis": "Shorter is better."})
+    assert answer.status_code == 200, answer.json()
+    changed = {name for name, value in answer.json().items() if read[name] != value}
+    assert changed == {"hypothesis", "version"}
+    read = answer.json()
+    read["variants"][1]["config"] = {"model": "gpt-6"}
+    read["variants"][0]["key"] = "former"
+    answer = send(writer, "patch", f"{ROOT}/prompts", read)
+    assert [(one["key"], one["config"]["model"]) for one in answer.json()["variants"]] == [
+        ("former", "gpt-4"),
+        ("new", "gpt-6"),
+    ]
+
+
+def test_running_experiment_that_was_read_is_sent_back_whole_with_one_change(writer: Client) -> None:
+    metric = METRIC | {"cap": 3, "margin": 0.5}
+    whole = {"key": "prompts", "name": "Prompts", "variants": VARIANTS, "metrics": [metric],
+             "ramp": [{"coverage_bp": 9_000}, {"coverage_bp": 10_000}], "coverage_bp": 500,
+             "targeting": {"age": {"$gt": 5}}, "config_schema": {"type": "object"},
+             "stops_at": "2999-01-01T00:00:00.123456Z"}  # fmt: skip
+    send(writer, "post", ROOT, whole)
+    send(writer, "post", f"{ROOT}/prompts/transitions", {"action": "start"})
+    first = Experiment.objects.get().ramp.earliest("position")
+    one = Experiment.objects.get()
+    epochs.cover(one, 9_000, by=None, now=NOW, step=first)
+    read = writer.get(f"{ROOT}/prompts").json()
+    assert read["ramp"][0]["reached_at"]
+    answer = send(writer, "patch", f"{ROOT}/prompts", read | {"name": "Other"})
+    assert answer.status_code == 200, answer.json()
+    assert {name for name, value in answer.json().items() if read[name] != value} == {"name", "version"}
+    read = answer.json()
+    for changes, field in [
+        ({"coverage_bp": 100}, "coverage_bp"),
+        ({"variants": read["variants"][::-1]}, "variants"),
+        ({"metrics": [metric | {"margin": 0.25}]}, "metrics"),
+        # What is left out of a metric is its default, which is another one.
+        ({"metrics": [METRIC]}, "metrics"),
+        ({"layer_share_bp": 100, "ramp": []}, "layer_share_bp"),
+    ]:
+        answer = send(writer, "patch", f"{ROOT}/prompts", read | changes)
+        assert (answer.status_code, answer.json()["type"]) == (409, "/problems/invalid-transition")
+        assert (answer.json()["field"], bool(answer.json()["fix"])) == (field, True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"state": "stopped"}, {"key": "other"}, {"epoch": 7}, {"started_at": None}, {"approved_version": 1}],
+)
+def test_what_cannot_be_edited_is_refused_when_it_differs(writer: Client, changes: dict[str, Any]) -> None:
+    running()
+    answer = send(writer, "patch", ONE, changes | {"version": 2})
+    assert (answer.status_code, answer.json()["field"]) == (400, next(iter(changes)))
+    assert "as it was read" in answer.json()["fix"]
+
+
+def test_unknown_fields_are_refused_wherever_they_stand(writer: Client) -> None:
+    draft()
+    read = writer.get(ONE).json()
+    for changes, field in [
+        ({"nme": "x"}, "nme"),
+        ({"variants": [read["variants"][0] | {"weight": 1}]}, "variants[0].weight"),
+        ({"metrics": [METRIC | {"reached_at": None}]}, "metrics[0].reached_at"),
+        ({"ramp": [{"coverage_bp": 1, "version": 1}]}, "ramp[0].version"),
+    ]:
+        answer = send(writer, "patch", ONE, read | changes)
+        assert (answer.status_code, answer.json()["field"], bool(answer.json()["fix"])) == (400, field, True)
+
+
+def test_owner_is_set_and_read_by_username(writer: Client) -> None:
+    draft()
+    User.objects.create(username="ann")
+    assert writer.get(ONE).json()["owner"] is None
+    assert send(writer, "patch", ONE, {"owner": "ann", "version": 1}).json()["owner"] == "ann"
+    answer = send(writer, "patch", ONE, {"owner": "nobody", "version": 2})
+    assert (answer.status_code, answer.json()["field"]) == (400, "owner")
+    assert "username" in answer.json()["fix"]
+    send(writer, "post", f"{ONE}/transitions", {"action": "start"})
+    assert send(writer, "patch", ONE, {"owner": None, "version": 3}).json()["owner"] is None
+
+
+def test_times_that_have_passed_are_refused(writer: Client) -> None:
+    running()
+    answer = send(writer, "patch", ONE, {"stops_at": "2020-01-01T00:00:00Z", "version": 2})
+    assert (answer.status_code, answer.json()["field"]) == (400, "stops_at")
+    assert answer.json()["detail"] == "stops_at has passed: 2020-01-01 00:00:00 UTC."
+    answer = send(writer, "post", ROOT, {"key": "a", "name": "A", "starts_at": "2020-01-01T00:00:00Z"})
+    assert (answer.status_code, answer.json()["field"]) == (400, "starts_at")
+    assert send(writer, "patch", ONE, {"stops_at": "2999-01-01T00:00:00Z", "version": 2}).status_code == 200
+
+
+@pytest.mark.parametrize("value", [0, -1, 1e-300, 1e300])
+def test_effects_that_nothing_can_be_planned_with_are_refused(writer: Client, value: float) -> None:
+    answer = send(writer, "post", ROOT, {"key": "a", "name": "A", "minimum_effect": value})
+    assert (answer.status_code, answer.json()["field"]) == (400, "minimum_effect")
+    if value:
+        metrics = [METRIC | {"margin": value}]
+        answer = send(writer, "post", ROOT, {"key": "a", "name": "A", "metrics": metrics})
+        assert (answer.status_code, answer.json()["field"]) == (400, "metrics[0].margin")
+
+
 def test_clone_export_and_import_make_drafts_with_other_salts(writer: Client) -> None:
     one = running()
     clone = send(writer, "post", f"{ONE}/clone", {"key": "copy"})
@@ -162,6 +270,9 @@ def test_schedule_takes_a_time_to_come(writer: Client) -> None:
 WEIGHTS = {"gpt-4": 4_000, "claude-2": 4_000, "llama2-70b": 2_000}
 
 
+SAME = {"gpt-4": 5_000, "claude-2": 3_000, "llama2-70b": 2_000}
+
+
 def test_weights_are_previewed_and_then_changed(writer: Client) -> None:
     running()
     body = {"kind": "minimal_move", "weights": WEIGHTS}
@@ -173,14 +284,14 @@ def test_weights_are_previewed_and_then_changed(writer: Client) -> None:
     assert send(writer, "post", f"{ONE}/weights", body).json()["field"] == "version"
     answer = send(writer, "post", f"{ONE}/weights", body | {"version": 2, "reason": "slower"})
     assert (answer.status_code, answer.json()["epoch"]) == (200, 2)
-    epochs = writer.get(f"{ONE}/epochs").json()["results"]
-    assert [(one["number"], one["kind"], one["reason"]) for one in epochs] == [
+    rows = writer.get(f"{ONE}/epochs").json()["results"]
+    assert [(one["number"], one["kind"], one["reason"]) for one in rows] == [
         (1, "start", ""),
         (2, "minimal_move", "slower"),
     ]
-    assert epochs[1]["weights"] == WEIGHTS
-    assert sum(end - first for *_, first, end in epochs[1]["moved"]) == 1_000
-    assert epochs[0]["ended_at"] == epochs[1]["started_at"]
+    assert rows[1]["weights"] == WEIGHTS
+    assert sum(end - first for *_, first, end in rows[1]["moved"]) == 1_000
+    assert rows[0]["ended_at"] == rows[1]["started_at"]
 
 
 @pytest.mark.parametrize(
@@ -207,6 +318,93 @@ def test_wrong_weights_are_refused(writer: Client, changes: dict[str, Any]) -> N
     assert answer.status_code in {400, 409}
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert Experiment.objects.get().epoch == 1
+
+
+@pytest.mark.parametrize(
+    ("weights", "detail"),
+    [
+        ({"gpt-4": 5_000, "claude-2": 5_000}, "There is no weight for llama2-70b."),
+        ({"a": 10_000}, "There is no weight for gpt-4, claude-2, llama2-70b."),
+        (WEIGHTS | {"gpt-5": 0}, "There is no variant 'gpt-5'."),
+        (WEIGHTS | {"gpt-4": 0.4}, "The weight of gpt-4, 0.4, is no whole number from 0 to 10 000."),
+        (WEIGHTS | {"gpt-4": 4_001}, "The weights sum to 10001 basis points: 1 too many."),
+        (WEIGHTS | {"gpt-4": 0}, "The weights sum to 6000 basis points: 4000 too few."),
+    ],
+)
+def test_wrong_weights_say_which_and_what_to_send(
+    writer: Client, weights: dict[str, Any], detail: str
+) -> None:
+    running()
+    problem = send(
+        writer, "post", f"{ONE}/weights", {"kind": "sticky", "weights": weights, "version": 2}
+    ).json()
+    assert (problem["field"], problem["detail"]) == ("weights", detail)
+    assert "10 000" in problem["fix"] or "gpt-4, claude-2, llama2-70b" in problem["fix"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("weights", {"kind": "sticky", "weights": SAME}, "weights"),
+        ("weights", {"kind": "minimal_move", "weights": SAME}, "weights"),
+        ("weights", {"kind": "sticky", "weights": SAME, "dry_run": True}, "weights"),
+        ("coverage", {"coverage_bp": 10_000}, "coverage_bp"),
+        ("variants/revise", {"configs": {key: {"model": key} for key in SAME}}, "configs"),
+    ],
+)
+def test_change_to_what_it_is_is_refused_and_leaves_nothing(
+    writer: Client, path: str, body: dict[str, Any], field: str
+) -> None:
+    running()
+    answer = send(writer, "post", f"{ONE}/{path}", body | {"version": 2})
+    assert (answer.status_code, answer.json()["field"], bool(answer.json()["fix"])) == (400, field, True)
+    stored = Experiment.objects.get()
+    assert (stored.epoch, stored.version) == (1, 2)
+    assert last_event().action == "start"
+
+
+def test_same_weights_dealt_anew_are_a_change(writer: Client) -> None:
+    running()
+    answer = send(writer, "post", f"{ONE}/weights", {"kind": "rerandomise", "weights": SAME, "version": 2})
+    assert (answer.status_code, answer.json()["epoch"]) == (200, 2)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field", "fix"),
+    [
+        ("post", f"{ONE}/transitions", {}, "action", "Send it."),
+        ("post", f"{ONE}/transitions", {"action": "fly"}, "action", "Use one of these."),
+        ("post", f"{ONE}/transitions", {"action": "schedule", "at": "soon"}, "at", "Correct this value"),
+        ("post", f"{ONE}/weights", {"kind": "sticky", "version": 2}, "weights", "Send it."),
+        (
+            "post",
+            f"{ONE}/coverage",
+            {"coverage_bp": 20_000, "version": 2},
+            "coverage_bp",
+            "Correct this value",
+        ),
+        ("post", f"{ONE}/clone", {"key": ""}, "key", "Send a text"),
+        ("post", f"{ONE}/clone", {"key": "a b"}, "key", "Correct this value"),
+        ("put", f"{ONE}/forced/u", {"variant": None}, "variant", "Send a value"),
+        ("post", ROOT, {"key": "a"}, "name", "Send it."),
+        ("post", ROOT, {"name": "a"}, "key", "Send it."),
+    ],
+)
+def test_every_refused_field_has_its_name_and_a_fix(
+    writer: Client, method: str, path: str, body: dict[str, Any], field: str, fix: str
+) -> None:
+    running()
+    answer = send(writer, method, path, body)
+    problem = answer.json()
+    assert (answer.status_code, problem["type"], problem["field"]) == (400, "/problems/invalid-input", field)
+    assert problem["title"] == "The input is not valid"
+    assert fix in problem["fix"]
+
+
+def test_words_that_are_not_known_are_answered_with_those_that_are(writer: Client) -> None:
+    running()
+    answer = send(writer, "post", f"{ONE}/weights", {"kind": "fair", "weights": SAME, "version": 2})
+    assert answer.json()["detail"] == "'fair' is none of: sticky, minimal_move, rerandomise."
 
 
 def test_coverage_and_configs_change_by_new_epochs(writer: Client) -> None:

@@ -13,9 +13,11 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from experiments import drafts, lifecycle, pictures
+from experiments.admin.results import ramp
 from experiments.analysis.look import look
 from experiments.exposures import collect
-from experiments.models import Experiment
+from experiments.models import Experiment, ExperimentMetric
 from experiments.results import results
 from feedback.models import ApiKey, Scope
 from tests.experiments.factories import NOW
@@ -106,6 +108,166 @@ def test_page_shows_the_decision_the_plots_and_the_table(experiment: Experiment,
         assert part in page
     rest = admin.get(f"/admin/experiments/experiment/{experiment.pk}/results/").content.decode()
     assert "chart-over-time" in rest
+
+
+def arm(variant: str, effect: float | None = None, width: float = 0.0, **values: Any) -> dict[str, Any]:
+    low, high = (None, None) if effect is None else (effect - width, effect + width)
+    own = {"variant": variant, "is_control": variant == "a", "effect": effect, "low": low, "high": high}
+    return own | {"text": "" if effect is None else f"about {effect:g}", "verdict": "open"} | values
+
+
+def found_with(*metrics: dict[str, Any]) -> dict[str, Any]:
+    """The part of `results` that the plot of effects reads."""
+    plain = {"role": "secondary", "better": "higher", "margin": 0.0, "style": "number"}
+    return {
+        "variants": [{"key": "a", "is_control": True}, {"key": "b", "is_control": False}],
+        "decision": {"sentence": "Nobody has looked yet."},
+        "metrics": [plain | metric for metric in metrics],
+    }
+
+
+def test_forest_shows_every_effect_in_its_own_unit_and_scale() -> None:
+    chart = pictures.forest(
+        found_with(
+            {
+                "name": "thumbs-up",
+                "role": "primary",
+                "style": "share",
+                "arms": [arm("a"), arm("b", 0.02, 0.01)],
+            },
+            {"name": "p95", "style": "seconds", "better": "lower", "arms": [arm("a"), arm("b", 40.0, 20.0)]},
+            {"name": "cost", "style": "money", "better": "lower", "arms": [arm("a"), arm("b", -3e-6, 1e-6)]},
+        )
+    )
+    panels = chart.options["panels"]
+    assert [(panel["title"], panel["style"], panel["reach"]) for panel in panels] == [
+        ("thumbs-up", "points", 0.04),
+        ("p95", "seconds", 80.0),
+        ("cost", "money", 5e-6),
+    ]
+    assert [panel["isHigherBetter"] for panel in panels] == [True, False, False]
+    assert [[row["label"] for row in panel["rows"]] for panel in panels] == [["b"], ["b"], ["b"]]
+    assert panels[1]["rows"][0] | {"colour": ""} == {
+        "label": "b",
+        "text": "about 40",
+        "ends": [40.0, 20.0, 60.0],
+        "colour": "",
+    }
+    assert chart.rows[0] == ("thumbs-up, b", "about 0.02", "open")
+    assert "p95, b: about 40" in chart.description
+
+
+def test_forest_says_and_draws_the_margin_of_a_metric() -> None:
+    arms = [arm("a"), arm("b", 0.01, 0.01)]
+    chart = pictures.forest(
+        found_with(
+            {
+                "name": "errors",
+                "role": "guardrail",
+                "better": "lower",
+                "style": "share",
+                "margin": 0.02,
+                "arms": arms,
+            },
+            {"name": "score", "arms": arms},
+        )
+    )
+    guarded, free = chart.options["panels"]
+    assert guarded["note"] == "guardrail, lower is better, margin 2.00\N{NARROW NO-BREAK SPACE}points"
+    assert (guarded["threshold"], free["threshold"]) == (0.02, None)
+    assert "dashed" in chart.unit
+    assert "dashed" not in pictures.forest(found_with({"name": "score", "arms": arms})).unit
+
+
+def test_forest_with_too_little_data_says_so() -> None:
+    waiting = pictures.forest(found_with({"name": "score", "arms": [arm("a"), arm("b")]}))
+    assert waiting.empty == "Not enough data yet. Nobody has looked yet."
+    assert not waiting.rows
+    assert pictures.forest(found_with()).empty.startswith("The experiment has no metric")
+
+
+def test_segments_are_named_with_their_units_and_written_in_points() -> None:
+    metric = ExperimentMetric(key="m", name="m", role="primary", kind="proportion", better="lower")
+    parts = [
+        {"value": "en", "units": 1_240, "effect": 0.02, "low": 0.01, "high": 0.03},
+        {"value": "es", "units": 3},
+    ]
+    segment = {
+        "attribute": "language",
+        "variant": "b",
+        "segments": parts,
+        "is_simpson": False,
+        "heterogeneity_p": None,
+    }
+    (chart,) = pictures.segment_charts(found_with() | {"segments": [segment]}, [metric])
+    (panel,) = chart.options["panels"]
+    space = "\N{NARROW NO-BREAK SPACE}"
+    assert [(row["label"], row["text"]) for row in panel["rows"]] == [
+        (f"en (n = 1{space}240)", f"2.00{space}points (1.00 to 3.00{space}points)"),
+        ("es (n = 3)", "not enough data yet"),
+    ]
+    assert (panel["style"], panel["isHigherBetter"]) == ("points", False)
+
+
+def ramped(taken: int, state: str = "running", waits_for: str = "") -> dict[str, Any]:
+    at = NOW.isoformat()
+    steps = [
+        {
+            "coverage_bp": bp,
+            "after_hours": 24.0,
+            "after_units": units,
+            "reached_at": at if number < taken else None,
+        }
+        for number, (bp, units) in enumerate(((5_000, 0), (10_000, 100)))
+    ]
+    epochs = [{"coverage_bp": 1_000, "started_at": at}, {"coverage_bp": 2_000, "started_at": at}]
+    return {"state": state, "epochs": epochs, "ramp": {"steps": steps, "waits_for": waits_for}}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (ramped(1, waits_for="It waits for a look."), "It waits for a look."),
+        (ramped(1), "The next step, 100 %, is due and will be taken by itself."),
+        (ramped(0, "paused"), "The next step, 50 %, waits until the experiment runs again."),
+        (ramped(0, "stopped"), "It ended before the next step, 50 %."),
+        (ramped(2, "stopped"), "All steps are taken."),
+    ],
+)
+def test_ramp_says_what_it_waits_for(found: dict[str, Any], said: str) -> None:
+    assert ramp(found).sentence == f"Coverage is 20 %. {said}"
+
+
+def test_ramp_shows_what_is_taken_next_and_later() -> None:
+    shown = ramp(ramped(0))
+    assert shown.title == "Ramp: 0 of 2 steps taken"
+    assert [(step.coverage, step.condition, step.taken_at, step.is_next) for step in shown.steps] == [
+        ("10 %", "at the start", NOW, False),
+        ("50 %", "after 24 h", None, True),
+        ("100 %", "after 24 h and 100 units in each variant", None, False),
+    ]
+
+
+def test_page_of_a_ramped_experiment_shows_the_step_and_what_it_waits_for(admin: Client) -> None:
+    definition = {
+        "name": "Slow start",
+        "coverage_bp": 1_000,
+        "variants": [{"key": "a", "is_control": True, "weight_bp": 5_000}, {"key": "b", "weight_bp": 5_000}],
+        "ramp": [{"coverage_bp": 5_000, "after_hours": 24}],
+    }
+    draft = drafts.create("slow", definition, by=None, now=timezone.now())
+    made = lifecycle.start(draft, by=None, now=timezone.now())
+    whole = admin.get(f"/admin/experiments/experiment/{made.pk}/results/").content.decode()
+    assert "Ramp: 0 of 1 step taken" in whole
+    assert "Coverage is 10 %. The next step, 50 %, is not taken before" in whole
+    page = admin.get(f"/admin/experiments/experiment/{made.pk}/change/").content.decode()
+    assert "<h2>Ramp</h2>" in page
+
+
+def test_page_without_a_ramp_shows_none(experiment: Experiment, admin: Client) -> None:
+    whole = admin.get(f"/admin/experiments/experiment/{experiment.pk}/results/").content.decode()
+    assert '<section data-part="ramp" class="to-panel" hidden>' in whole
+    assert "Ramp:" not in whole
 
 
 def test_live_parts_cost_few_queries(

@@ -11,10 +11,10 @@ from growthbook import GrowthBook, feature_repo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import allocation, asking, catalogue, epochs, forcing, lifecycle, sdk_payload
+from experiments import allocation, asking, catalogue, epochs, forcing, layers, lifecycle, sdk_payload
 from experiments.allocation import Asked, Decision
 from experiments.assignment import BASIS_POINTS
-from experiments.models import EpochKind, Experiment, Holdout, Layer
+from experiments.models import EpochKind, Experiment, Layer
 from experiments.placement import Reason
 from experiments.ranges import FREE, Segment, departures, moves, retargeted, segments_of
 from feedback.models import ApiKey, Scope
@@ -107,8 +107,8 @@ def test_sdk_answers_as_the_server_for_ten_thousand_units(fetched: Any) -> None:
     units = many_units(10_000)
     running({"control": 5_000, "other": 5_000}, control="control", key="even")
     grown = running({"a": 6_000, "b": 3_000, "c": 1_000}, control="b", key="grown", coverage_bp=2_000)
-    Holdout.objects.update_or_create(key="global", defaults={"share_bp": 1_000})
-    layer = Layer.objects.create(key="answers")
+    layers.hold_out(1_000, by=None, now=NOW)
+    layer = layers.save(Layer(key="answers"), by=None, now=NOW)
     running(key="neighbour", layer=layer, layer_share_bp=3_000)
     moved = running(
         {"x": 5_000, "y": 3_000, "z": 2_000},

@@ -61,6 +61,12 @@ def test_contrast_means_equal_scipys_welch_test() -> None:
     assert result.se == pytest.approx(math.hypot(result.se_treatment, result.se_control))
 
 
+def test_contrast_means_with_one_variance_equal_scipys_students_test() -> None:
+    expected = stats.ttest_ind(NUM[ARM == 1], NUM[ARM == 0], equal_var=True)
+    result = compared(two_arms(NUM), "mean")
+    assert result.effect / result.shared_se == pytest.approx(expected.statistic, rel=1e-12)
+
+
 def test_contrast_proportions_equal_statsmodels_pooled_test() -> None:
     arms = {"treatment": [zeros_and_ones(1_000, 31)], "control": [zeros_and_ones(9_000, 260)]}
     result = compared(arms, "proportion")
@@ -129,6 +135,12 @@ def test_contrast_of_strata_averages_by_the_two_arms_units() -> None:
     assert result.effect == pytest.approx(0.4 * differences[0] + 0.6 * differences[1])
     assert result.se == pytest.approx(math.sqrt(0.16 * variances[0] + 0.36 * variances[1]))
     assert result.effect == pytest.approx(result.value_treatment - result.value_control)
+    # With one variance in each stratum, that of both arms (weighted as the docstring says).
+    alike = [
+        (t.size * t.var(ddof=1) + c.size * c.var(ddof=1)) / (t.size + c.size) * (1 / t.size + 1 / c.size)
+        for t, c in samples
+    ]
+    assert result.shared_se == pytest.approx(math.sqrt(0.16 * alike[0] + 0.36 * alike[1]))
     estimates = estimate(arms, "mean", is_adjusted=False)
     assert estimates.variance_reduction is None
     assert estimates.theta == ()

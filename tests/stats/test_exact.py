@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from scipy import integrate, special
 
 from triageops.stats import exact
+from triageops.stats.exact import Events
+from triageops.stats.interval import Interval
 
 COUNTS = st.integers(0, 400)
 SHARES = st.sampled_from([0.01, 0.1, 0.5, 0.8])
@@ -186,11 +188,17 @@ def test_log_beta_cdf_closed_forms_hold_where_probabilities_underflow() -> None:
             exact.log_beta_cdf(x, a, b)
 
 
+def ratios(*epochs: Events, alpha: float) -> Interval:
+    interval = exact.rate_ratio_sequence(epochs, alpha=alpha)
+    assert interval is not None
+    return interval
+
+
 @given(COUNTS, COUNTS, SHARES, st.sampled_from([0.2, 0.05, 0.001]))
 def test_rate_ratio_sequence_its_ends_have_an_e_value_of_one_over_alpha(
     x_t: int, x_c: int, share: float, alpha: float
 ) -> None:
-    interval = exact.rate_ratio_sequence(x_t, x_c, share, alpha=alpha)
+    interval = ratios(Events(x_t, x_c, share), alpha=alpha)
     assert (interval.low == 0) == (x_t == 0)
     assert (interval.high == math.inf) == (x_c == 0)
     assert interval.low < interval.high
@@ -208,19 +216,19 @@ def test_rate_ratio_sequence_its_ends_have_an_e_value_of_one_over_alpha(
 
 
 def test_rate_ratio_sequence_without_events_is_everything() -> None:
-    interval = exact.rate_ratio_sequence(0, 0, 0.5, alpha=0.05)
+    interval = ratios(Events(0, 0, 0.5), alpha=0.05)
     assert (interval.low, interval.high) == (0.0, math.inf)
 
 
 def test_rate_ratio_sequence_swapped_arms_is_the_inverse() -> None:
-    interval = exact.rate_ratio_sequence(30, 80, 0.3, alpha=0.05)
-    swapped = exact.rate_ratio_sequence(80, 30, 0.7, alpha=0.05)
+    interval = ratios(Events(30, 80, 0.3), alpha=0.05)
+    swapped = ratios(Events(80, 30, 0.7), alpha=0.05)
     assert swapped.low == pytest.approx(1 / interval.high)
     assert swapped.high == pytest.approx(1 / interval.low)
 
 
 def test_rate_ratio_sequence_huge_counts_close_in_on_the_ratio() -> None:
-    interval = exact.rate_ratio_sequence(2_000_000, 3_000_000, 0.25, alpha=0.05)
+    interval = ratios(Events(2_000_000, 3_000_000, 0.25), alpha=0.05)
     assert 1.99 < interval.low < 2 < interval.high < 2.01
 
 
@@ -232,9 +240,32 @@ def test_rate_ratio_sequence_simulated_events_miss_the_truth_less_often_than_alp
     events = (np.random.default_rng(30).random((runs, 300)) < theta).cumsum(axis=1)
     misses = 0
     for run in events[:, 9::10].tolist():
-        intervals = [exact.rate_ratio_sequence(x, 10 * k - x, 0.1, alpha=alpha) for k, x in enumerate(run, 1)]
+        intervals = [ratios(Events(x, 10 * k - x, 0.1), alpha=alpha) for k, x in enumerate(run, 1)]
         misses += any(not interval.low <= truth <= interval.high for interval in intervals)
     assert 0 < misses / runs <= alpha
+
+
+def test_rate_ratio_sequence_epochs_with_other_shares_find_the_ratio_that_their_sums_hide() -> None:
+    """Twice the rate in both epochs; the base rate moved tenfold as the shares went from 50/50 to 10/90."""
+    epochs = Events(40, 20, 0.5), Events(190, 855, 0.1)
+    interval = ratios(*epochs, alpha=0.05)
+    assert interval.low > 1.4
+    assert interval.high < 2.7
+    sums = ratios(Events(230, 875, 1 / 3), alpha=0.05)
+    assert sums.high < 1
+    log_e = sum(exact.log_e_rare(one.x_t, one.x_c, one.share_t) for one in epochs)
+    mixture = log_e + sum(one.log_likelihood(0.0) for one in epochs)
+    for ratio in (interval.low, interval.high):
+        at_end = sum(one.log_likelihood(math.log(ratio)) for one in epochs)
+        assert mixture - at_end == pytest.approx(-math.log(0.05), abs=1e-8)
+
+
+def test_rate_ratio_sequence_a_ratio_that_turned_round_fits_none() -> None:
+    assert exact.rate_ratio_sequence([Events(900, 100, 0.5), Events(100, 900, 0.5)], alpha=0.05) is None
+
+
+def test_rate_ratio_sequence_no_epoch_is_everything() -> None:
+    assert ratios(alpha=0.05) == Interval(0.0, math.inf)
 
 
 def test_e_tests_simulated_nulls_alarm_less_often_than_alpha() -> None:
@@ -275,4 +306,4 @@ def test_kernels_misuse_is_refused() -> None:
         with pytest.raises(ValueError):
             exact.log_e_rare_greater(1, 1, share)
     with pytest.raises(ValueError):
-        exact.rate_ratio_sequence(1, 1, 0.5, alpha=1.0)
+        ratios(Events(1, 1, 0.5), alpha=1.0)

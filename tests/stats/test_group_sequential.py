@@ -114,6 +114,31 @@ def test_boundaries_few_looks_spend_the_error_by_scipys_multivariate_normal(
         assert 1 - survival_by_scipy(fractions[:k], bounds[:k], sides) == pytest.approx(expected, abs=2e-5)
 
 
+@pytest.mark.parametrize("sides", [1, 2])
+@pytest.mark.parametrize("last", [0.93, 1.0, 1.2])
+def test_boundaries_with_a_clock_of_their_own_spend_all_at_the_end_whatever_was_learned(
+    last: float, sides: Sides
+) -> None:
+    """The sample ends the plan with more or less information than was guessed; the error stays what it is."""
+    fractions, clock = [0.2, 0.5, 0.9, last], [0.2, 0.5, 0.9, 1.0]
+    bounds = limits(boundaries(fractions, 0.05, sides=sides, clock=clock))
+    assert sum(crossing_probabilities(fractions, bounds, sides=sides)) == pytest.approx(0.05, abs=1e-9)
+    # Taking the clock for the information would miss that: 1.2 read as 1.0 makes looks seem more alike than they are.
+    naive = limits(boundaries(clock, 0.05, sides=sides))
+    crossed = sum(crossing_probabilities(fractions, naive, sides=sides))
+    assert (crossed > 0.0501) == (last > 1)
+    assert (crossed < 0.0499) == (last < 1)
+
+
+def test_boundaries_only_ratios_of_the_fractions_matter_beside_a_clock() -> None:
+    clock = [0.1, 0.4, 1.0]
+    ours = limits(boundaries(clock, 0.05))
+    assert limits(boundaries([7 * t for t in clock], 0.05, clock=clock)) == pytest.approx(ours, abs=1e-9)
+    for wrong in ([0.1, 0.4], [0.1, 0.4, 0.3]):
+        with pytest.raises(ValueError, match="clock"):
+            boundaries([0.1, 0.4, 1.0], 0.05, clock=wrong)
+
+
 def test_boundaries_one_million_simulated_paths_cross_as_often_as_spent() -> None:
     fractions = np.array([0.1, 0.3, 0.35, 0.7, 1.0])
     rng = np.random.default_rng(20)

@@ -11,7 +11,7 @@ from triageops.stats.lift import Relative, relative
 def means(treatment: float, control: float, *errors: float, covariance: float = 0.0) -> Contrast:
     se = math.sqrt(errors[0] ** 2 + errors[1] ** 2 - 2 * covariance)
     return Contrast(
-        treatment - control, se, se, 100, 100, treatment, control, errors[0], errors[1], covariance, 0
+        treatment - control, se, se, se, 100, 100, treatment, control, errors[0], errors[1], covariance, 0
     )
 
 

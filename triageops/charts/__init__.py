@@ -8,16 +8,19 @@
     )
     chart = intervals(key="effects", title="...", rows=[Effect("claude-2", -0.063, -0.091, -0.036)], style="number",
                       is_higher_better=True)
+    chart = forest(key="metrics", title="...", panels=[Panel("latency", rows, "seconds", is_higher_better=False), ...])
     chart = bars(key="split", title="...", labels=["gpt-4", ...], groups={"expected": [...], "seen": [...]})
     chart = Chart(key="...", title="...", options={...})         # any other picture: ECharts options
 
 In a template: `{% include "triageops/chart.html" with chart=chart %}`: figure, loader, text alternative and table.
 Colours are words: "var(--to-harm)" is looked up in the theme that is on, and again when it is toggled. `renderItem` may
-be "band" (rows of time, low, high) or "whisker" (rows of low, high, position): charts.js draws them.
+be "band" (rows of time, low, high) or "whisker" (rows of low, high, position): charts.js draws them. Of a forest the
+options are its `panels`, which charts.js lays out by the room that there is: beside the plot, or above it.
 """
 
 from triageops.charts.chart import Chart, Options, Tone, hues, replaced
-from triageops.charts.compare import Effect, bars, intervals
+from triageops.charts.compare import bars
+from triageops.charts.forest import Effect, Panel, Scale, forest, intervals
 from triageops.charts.time import Level, Mark, Point, Series, Span, lines, sparkline, time_table
 
 __all__ = [
@@ -26,11 +29,14 @@ __all__ = [
     "Level",
     "Mark",
     "Options",
+    "Panel",
     "Point",
+    "Scale",
     "Series",
     "Span",
     "Tone",
     "bars",
+    "forest",
     "hues",
     "intervals",
     "lines",

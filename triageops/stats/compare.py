@@ -85,13 +85,14 @@ class Contrast:
     """Treatment minus control, in the metric's unit, over the strata where both have a value.
 
     se: the standard error. null_se: the one if there is no effect, for tests; another one than se for
-    proportions only. n and values count the used strata, dropped_count the two arms' units in the others.
+    proportions only. shared_se: the one if units of both arms vary alike within a stratum. n and values count the used strata, dropped_count the two arms' units in the others.
     se^2 = se_treatment^2 + se_control^2 - 2 covariance; covariance is 0 when nothing is adjusted.
     """
 
     effect: float
     se: float
     null_se: float
+    shared_se: float
     n_treatment: int
     n_control: int
     value_treatment: float
@@ -155,12 +156,14 @@ def contrast(estimates: Estimates, treatment: str, control: str) -> Contrast | N
         null_se = math.sqrt(
             sum(share**2 * _null_variance(*pairs[s]) * residual[s] for s, share in shares.items())
         )
+    shared_se = math.sqrt(sum(share**2 * _shared_variance(*pairs[s]) for s, share in shares.items()))
     if not (0 < se < math.inf and 0 < null_se < math.inf and math.isfinite(value[0] - value[1])):
         return None
     return Contrast(
         effect=value[0] - value[1],
         se=se,
         null_se=null_se,
+        shared_se=shared_se,
         n_treatment=sum(pairs[s][0].n for s in used),
         n_control=sum(pairs[s][1].n for s in used),
         value_treatment=value[0],
@@ -209,6 +212,12 @@ def _averaged(cells: Sequence[Cell], weights: Sequence[int]) -> ArmEstimate:
     value = sum(weight / total * (cell.value or 0.0) for cell, weight in used)
     variance = sum((weight / total) ** 2 * cell.variance for cell, weight in used)
     return ArmEstimate(n, value, math.sqrt(variance), tuple(cells))
+
+
+def _shared_variance(treatment: Cell, control: Cell) -> float:
+    """Of the difference, with one variance s^2 of a unit, that of both arms together: s^2 (1 / n_t + 1 / n_c)."""
+    n_t, n_c = treatment.n, control.n
+    return n_t / n_c * treatment.own_variance + n_c / n_t * control.own_variance
 
 
 def _null_variance(treatment: Cell, control: Cell) -> float:

@@ -17,7 +17,7 @@ Accuracy: about 1e-15 n log(n). The tests' reference values: scipy.special and s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from triageops.stats.interval import Interval
@@ -116,23 +116,74 @@ def log_e_rare_greater(x_t: int, x_c: int, share_t: float, *, concentration: flo
     return two_sided + posterior - log_beta_cdf(1 - share_t, b, a)
 
 
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Units with the event in the two arms, over a time with fixed shares. share_t: as in log_e_rare."""
+
+    x_t: int
+    x_c: int
+    share_t: float
+
+    @property
+    def log_odds(self) -> float:
+        return math.log(self.share_t) - math.log1p(-self.share_t)
+
+    def log_likelihood(self, delta: float) -> float:
+        """At a rate ratio of e^delta."""
+        return _log_likelihood(self.x_t, self.x_c, self.log_odds + delta)
+
+
 def rate_ratio_sequence(
-    x_t: int, x_c: int, share_t: float, *, alpha: float, concentration: float = 20.0
-) -> Interval:
+    epochs: Sequence[Events], *, alpha: float, concentration: float = 20.0
+) -> Interval | None:
     """Rate of the treatment / rate of the control: in the interval at every look with probability 1 - alpha.
 
-    All ratios e^delta with E < 1 / alpha against theta_t = w_t e^delta / (w_t e^delta + w_c); the prior stays
-    the one of log_e_rare, so 1 is outside exactly when that test rejects. low is 0.0 without treatment events,
-    high infinity without control events. Arguments as in log_e_rare; alpha in (0, 1).
+    All ratios e^delta with E < 1 / alpha against theta_t = w_t e^delta / (w_t e^delta + w_c) in every epoch at once, so
+    neither the rate nor the shares need to stay what they are; the priors stay those of log_e_rare, so 1 is outside
+    exactly when the tests of the epochs together reject. low is 0.0 without treatment events, high infinity without
+    control events. None: no ratio fits all epochs, it has changed. Arguments as in log_e_rare; alpha in (0, 1).
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha {alpha} is not between 0 and 1")
-    log_e = log_e_rare(x_t, x_c, share_t, concentration=concentration)
-    # log E at theta is log of the mixture's likelihood minus x_t log(theta) - x_c log(1 - theta).
-    limit = log_e + x_t * math.log(share_t) + x_c * math.log1p(-share_t) + math.log(alpha)
-    odds = math.log(share_t) - math.log1p(-share_t)
-    low, high = _log_odds_with_likelihood(x_t, x_c, limit), -_log_odds_with_likelihood(x_c, x_t, limit)
-    return Interval(_exp(low - odds), _exp(high - odds))
+    log_e = math.fsum(
+        log_e_rare(one.x_t, one.x_c, one.share_t, concentration=concentration) for one in epochs
+    )
+
+    def likelihood(delta: float) -> float:
+        return math.fsum(one.log_likelihood(delta) for one in epochs)
+
+    # E at delta is E at 0 times the ratio of the likelihoods.
+    limit = log_e + likelihood(0.0) + math.log(alpha)
+    best = _best_ratio(epochs)
+    if likelihood(best) < limit:
+        return None
+    return Interval(_ratio_with(likelihood, limit, best, -_FAR), _ratio_with(likelihood, limit, best, _FAR))
+
+
+_FAR = 700.0
+"""A rate ratio of e^700 is infinite for all that can be counted."""
+
+
+def _best_ratio(epochs: Sequence[Events]) -> float:
+    """The most likely delta, by bisection on the slope, which falls."""
+    low, high = -_FAR, _FAR
+    while low < (middle := (low + high) / 2) < high:
+        slope = math.fsum(
+            one.x_t - (one.x_t + one.x_c) / (1 + math.exp(-one.log_odds - middle)) for one in epochs
+        )
+        low, high = (middle, high) if slope > 0 else (low, middle)
+    return low
+
+
+def _ratio_with(likelihood: Callable[[float], float], limit: float, best: float, far: float) -> float:
+    """Between the most likely delta and one far out: where the likelihood is at the limit, as a ratio."""
+    if likelihood(far) >= limit:
+        return 0.0 if far < 0 else math.inf
+    inside, outside = best, far
+    while abs(outside - inside) > 1e-13 * (1 + abs(inside)):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if likelihood(middle) >= limit else (inside, middle)
+    return math.exp(outside)
 
 
 def log_beta_cdf(x: float, a: float, b: float) -> float:
@@ -165,36 +216,9 @@ def _log_beta_tail(x: float, a: float, b: float) -> float:
     return log_front - math.log(a) + math.log(fraction)
 
 
-def _log_odds_with_likelihood(x: int, y: int, limit: float) -> float:
-    """The lower log odds at which x log(theta) + y log(1 - theta) is limit (< its maximum); -infinity for x = 0."""
-    if x == 0:
-        return -math.inf
-    if y == 0:
-        return _log_odds(limit / x)
-    low, high = _log_odds(limit / x), math.log(x) - math.log(y)
-    for _ in range(200):
-        middle = (low + high) / 2
-        if not low < middle < high:
-            break
-        if _log_likelihood(x, y, middle) < limit:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
 def _log_likelihood(x: int, y: int, log_odds: float) -> float:
     softplus = max(log_odds, 0.0) + math.log1p(math.exp(-abs(log_odds)))
     return x * (log_odds - softplus) - y * softplus
-
-
-def _log_odds(log_theta: float) -> float:
-    """Of theta < 1, given as its logarithm."""
-    return log_theta - math.log(-math.expm1(log_theta))
-
-
-def _exp(x: float) -> float:
-    return math.exp(x) if x < 709 else math.inf
 
 
 def _distance(difference: float, variance: float) -> float:

@@ -13,7 +13,8 @@
     share: (value) => `${plain(100 * value)}${NARROW}%`,
     seconds: (value) =>
       Math.abs(value) < 1 ? `${plain(1000 * value)}${NARROW}ms` : Math.abs(value) < 120 ? `${plain(value)}${NARROW}s` : `${plain(value / 60)}${NARROW}min`,
-    money: (value) => `$${plain(value)}`,
+    money: (value) => `${value < 0 ? "-" : ""}$${plain(Math.abs(value))}`,
+    points: (value) => `${plain(100 * value)} pts`,
   };
 
   const drawn = new Map();
@@ -74,7 +75,190 @@
     return { type: "group", children: [line(from, y, to, y), line(from, y - 5, from, y + 5), line(to, y - 5, to, y + 5)] };
   }
 
-  const shapes = { band, whisker };
+  /* An upright line: rows of value, from, to, and whether it is dashed. */
+  function edge(params, api) {
+    const [x, y1] = api.coord([api.value(0), api.value(1)]);
+    const [, y2] = api.coord([api.value(0), api.value(2)]);
+    const style = { stroke: api.visual("color"), lineWidth: api.value(3) ? 1.5 : 1, lineDash: api.value(3) ? [4, 3] : null };
+    return { type: "line", shape: { x1: x, y1, x2: x, y2 }, style };
+  }
+
+  const shapes = { band, edge, whisker };
+
+  /* Widths of texts, before anything is drawn. */
+  const ruler = document.createElement("canvas").getContext("2d");
+
+  function wide(text, font) {
+    ruler.font = font;
+    return Math.ceil(ruler.measureText(text).width);
+  }
+
+  /* Lines that fit into the width: broken at spaces, and within a word that is too long by itself. */
+  function wrapped(text, font, width) {
+    const lines = [""];
+    for (const word of text.split(" ")) {
+      const longer = lines.at(-1) ? `${lines.at(-1)} ${word}` : word;
+      if (wide(longer, font) <= width) {
+        lines[lines.length - 1] = longer;
+        continue;
+      }
+      if (lines.at(-1)) {
+        lines.push("");
+      }
+      for (const letter of word) {
+        if (lines.at(-1) && wide(lines.at(-1) + letter, font) > width) {
+          lines.push("");
+        }
+        lines[lines.length - 1] += letter;
+      }
+    }
+    return lines;
+  }
+
+  const LINE = 16;
+  const AXIS = 22;
+  const LEAST_PLOT = 300;
+  const GAP = 14;
+
+  /* Where names, plots and numbers of a forest stand: side by side, or the words above each interval. Nothing is cut. */
+  function columns(panels, fonts, width) {
+    const widest = (name, font) => Math.max(0, ...panels.flatMap((panel) => panel.rows.map((row) => wide(row[name], font))));
+    const label = Math.min(widest("label", fonts.strong), 220);
+    const text = widest("text", fonts.plain);
+    const isWide = label + text + 2 * GAP + LEAST_PLOT <= width;
+    return isWide
+      ? { isWide, left: label + GAP, plot: width - label - text - 2 * GAP, label, text }
+      : { isWide, left: 1, plot: width - 2, label: width - 2, text: width - 2 };
+  }
+
+  /* One row: its words, the height above the interval that they take, and the height of all. */
+  function rowOf(row, fonts, room) {
+    const label = wrapped(row.label, fonts.strong, room.label);
+    const text = wrapped(row.text, fonts.plain, room.text);
+    if (room.isWide) {
+      return { label, text, above: 0, height: Math.max(28, LINE * Math.max(label.length, text.length) + 8) };
+    }
+    const isOneLine = wide(row.label, fonts.strong) + GAP + wide(row.text, fonts.plain) <= room.plot;
+    const above = LINE * (isOneLine ? 1 : label.length + text.length);
+    return { label, text, isOneLine, above, height: above + (row.ends.length ? 28 : 8) };
+  }
+
+  /* A forest's panels as ECharts options, and the height that they need. Each has a scale of its own around 0. */
+  function laidOut(panels, look, width) {
+    const colour = (name) => look.getPropertyValue(name).trim();
+    const family = getComputedStyle(document.body).fontFamily;
+    const fonts = { plain: `12px ${family}`, strong: `600 12px ${family}`, head: `600 13px ${family}` };
+    const room = columns(panels, fonts, width);
+    const options = { grid: [], xAxis: [], yAxis: [], series: [], graphic: [], tooltip: { trigger: "item" } };
+    let top = 0;
+
+    function write(lines, x, y, font, fill, align = "left") {
+      const style = { text: lines.join("\n"), font, fill: colour(fill), align, verticalAlign: "top", lineHeight: LINE };
+      options.graphic.push({ type: "text", x, y, style, silent: true });
+      return LINE * lines.length;
+    }
+
+    function headed(panel) {
+      if (panel.title) {
+        top += write(wrapped(panel.title, fonts.head, width), 0, top, fonts.head, "--to-ink");
+      }
+      if (panel.note) {
+        top += write(wrapped(panel.note, fonts.plain, width), 0, top, fonts.plain, "--to-ink-quiet");
+      }
+      top += panel.title || panel.note ? 4 : 0;
+    }
+
+    function rowsOf(panel, begin) {
+      const found = [];
+      for (const row of panel.rows) {
+        const one = rowOf(row, fonts, room);
+        const middle = (lines) => top + (one.height - LINE * lines.length) / 2;
+        if (room.isWide) {
+          write(one.label, 0, middle(one.label), fonts.strong, "--to-ink");
+          write(one.text, width, middle(one.text), fonts.plain, "--to-ink", "right");
+        } else {
+          const below = write(one.label, 0, top, fonts.strong, "--to-ink");
+          write(one.text, one.isOneLine ? width : 0, top + (one.isOneLine ? 0 : below), fonts.plain, "--to-ink", one.isOneLine ? "right" : "left");
+        }
+        found.push({ row, y: top - begin + one.above + (room.isWide ? one.height / 2 : 12) });
+        top += one.height;
+      }
+      return found;
+    }
+
+    /* The lines stand behind the intervals, never behind words. */
+    function edgesOf(panel, rows, height) {
+      const half = panel.reach / 2;
+      const edges = [[-half, "--to-line"], [half, "--to-line"], [0, "--to-ink-quiet"], [panel.threshold, "--to-look", 1]];
+      const stretches = room.isWide ? [[0, height]] : rows.map(({ y }) => [y - 10, y + 10]);
+      return edges
+        .filter(([at]) => at !== null)
+        .flatMap(([at, name, dashed]) => stretches.map((stretch) => ({ value: [at, ...stretch, dashed || 0], itemStyle: { color: colour(name) } })));
+    }
+
+    function drawnOn(panel, index, rows, height) {
+      const said = (row) => [[panel.title, row.label].filter(Boolean).join(", "), row.text];
+      const shown = rows.filter(({ row }) => row.ends.length);
+      const place = { xAxisIndex: index, yAxisIndex: index };
+      const bare = { gridIndex: index, axisLine: { show: false }, splitLine: { show: false } };
+      options.xAxis.push({
+        ...bare,
+        type: "value",
+        style: panel.style,
+        inverse: panel.isHigherBetter === false,
+        min: -panel.reach,
+        max: panel.reach,
+        interval: panel.reach / 2,
+        axisLabel: { showMinLabel: false, showMaxLabel: false },
+      });
+      options.yAxis.push({ ...bare, type: "value", min: 0, max: height, inverse: true, show: false });
+      options.series.push(
+        { type: "custom", renderItem: "edge", silent: true, encode: { x: 0, y: [1, 2] }, ...place, data: edgesOf(panel, shown, height) },
+        {
+          type: "custom",
+          renderItem: "whisker",
+          silent: true,
+          encode: { x: [0, 1], y: 2 },
+          ...place,
+          data: shown.map(({ row, y }) => ({ value: [row.ends[1], row.ends[2], y], itemStyle: { color: row.colour } })),
+        },
+        {
+          type: "scatter",
+          symbolSize: 11,
+          encode: { x: 0, y: 1 },
+          ...place,
+          data: shown.map(({ row, y }) => ({ value: [row.ends[0], y], itemStyle: { color: row.colour }, said: said(row) })),
+        },
+      );
+    }
+
+    /* Which side is better: at the ends of the axis, or under it where its numbers leave no room. */
+    function sides(panel) {
+      const tick = wide((writers[panel.style] || plain)(-panel.reach / 2), fonts.plain);
+      if (panel.isHigherBetter === null) {
+        return;
+      }
+      if (room.plot / 4 - tick / 2 < wide("better →", fonts.plain) + 8) {
+        top += LINE;
+      }
+      write(["← worse"], room.left, top + 5, fonts.plain, "--to-ink-quiet");
+      write(["better →"], room.left + room.plot, top + 5, fonts.plain, "--to-ink-quiet", "right");
+    }
+
+    panels.forEach((panel) => {
+      headed(panel);
+      const begin = top;
+      const rows = rowsOf(panel, begin);
+      if (panel.reach !== null) {
+        const index = options.grid.push({ left: room.left, width: room.plot, top: begin, height: top - begin, outerBoundsMode: "none" }) - 1;
+        drawnOn(panel, index, rows, top - begin);
+        sides(panel);
+        top += AXIS;
+      }
+      top += 16;
+    });
+    return { options, height: top - 12 };
+  }
 
   function valueText(data, value, low, high, n) {
     const write = writers[data.style] || plain;
@@ -88,6 +272,9 @@
   /* Heading and lines of a hover text, for the eye (tooltip) and the ear (readout). */
   function described(data, items) {
     const first = items[0];
+    if (first.data?.said) {
+      return { heading: first.data.said[0], lines: items.map((item) => ({ name: "", text: item.data.said[1], colour: item.color })) };
+    }
     const isTime = first.axisType === "xAxis.time";
     const at = isTime ? new Date(first.value[0]) : null;
     const heading = at ? `${triageops.localTime(at)} (${triageops.utcTime(at).slice(11, 16)} UTC)` : first.name || first.seriesName;
@@ -136,7 +323,8 @@
       text.formatter = { year: "{yyyy}", month: "{MMM}", day: "{d} {MMM}", hour: "{HH}:{mm}", minute: "{HH}:{mm}" };
     }
     if (axis.type === "value" || axis.type === "log") {
-      text.formatter = writers[data.style] || plain;
+      const write = writers[axis.style || data.style] || plain;
+      text.formatter = (value) => (axis.style && value === 0 ? "0" : write(value));
     }
     return {
       ...axis,
@@ -146,16 +334,16 @@
       splitNumber: 4,
       nameTextStyle: { color: colour("--to-ink-quiet") },
       axisLabel: { ...text, ...axis.axisLabel },
-      axisLine: { lineStyle: { color: colour("--to-line") } },
+      axisLine: { ...axis.axisLine, lineStyle: { color: colour("--to-line") } },
       axisTick: { show: false },
-      splitLine: { show: axis.type !== "time" && axis.type !== "category", lineStyle: { color: colour("--to-line"), opacity: 0.6 } },
+      splitLine: { show: axis.type !== "time" && axis.type !== "category", ...axis.splitLine, lineStyle: { color: colour("--to-line"), opacity: 0.6 } },
     };
   }
 
-  function finished(data) {
+  function finished(data, given) {
     const look = getComputedStyle(document.documentElement);
     const colour = (name) => look.getPropertyValue(name).trim();
-    const options = coloured(data.options, look);
+    const options = coloured(given, look);
     const tip = {
       confine: true,
       backgroundColor: colour("--to-surface"),
@@ -171,7 +359,9 @@
     options.legend = { ...legend, textStyle: { color: colour("--to-ink") }, ...options.legend };
     for (const name of ["xAxis", "yAxis"]) {
       if (options[name]) {
-        options[name] = axisLook(options[name], colour, data);
+        options[name] = Array.isArray(options[name])
+          ? options[name].map((axis) => axisLook(axis, colour, data))
+          : axisLook(options[name], colour, data);
       }
     }
     if (options.xAxis?.type === "time") {
@@ -186,34 +376,76 @@
     return options;
   }
 
+  function show(chart) {
+    const { panels } = chart.data.options;
+    chart.width = chart.canvas.clientWidth;
+    chart.options = chart.data.options;
+    if (panels) {
+      const laid = laidOut(panels, getComputedStyle(document.documentElement), chart.width);
+      chart.options = laid.options;
+      chart.canvas.style.height = `${laid.height}px`;
+      chart.instance.resize();
+    }
+    chart.instance.setOption(finished(chart.data, chart.options), { notMerge: true });
+    chart.canvas.setAttribute("data-drawn", "yes");
+  }
+
   function update(figure) {
     const chart = drawn.get(figure.id);
     chart.data = readData(figure);
-    chart.instance.setOption(finished(chart.data), { notMerge: true });
-    chart.canvas.setAttribute("data-drawn", "yes");
+    show(chart);
+  }
+
+  /* The words of a forest stand where the width lets them. */
+  function resize(chart) {
+    if (!chart.data.options.panels) {
+      chart.instance.resize();
+    } else if (chart.canvas.clientWidth && chart.canvas.clientWidth !== chart.width) {
+      show(chart);
+    }
+  }
+
+  const next = (at, step, last) => (at === undefined ? (step > 0 ? 0 : last) : Math.min(last, Math.max(0, at + step)));
+
+  function say(figure, { heading, lines }) {
+    figure.querySelector(".to-chart-readout").textContent = `${heading}: ${lines.map((line) => `${line.name || ""} ${line.text}`).join("; ")}`;
+  }
+
+  /* Through all rows of all panels. */
+  function walkPanels(chart, figure, step) {
+    const stops = chart.options.series.flatMap((one, seriesIndex) =>
+      one.type === "custom" ? [] : one.data.map((data, dataIndex) => ({ seriesIndex, dataIndex, data })),
+    );
+    chart.at = next(chart.at, step, stops.length - 1);
+    const { seriesIndex, dataIndex, data } = stops[chart.at];
+    chart.instance.dispatchAction({ type: "showTip", seriesIndex, dataIndex });
+    say(figure, described(chart.data, [{ data }]));
   }
 
   /* Arrow keys walk through the values of the first line; what stands there is said aloud. */
   function walk(chart, figure, event) {
     const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 }[event.key];
-    const series = (chart.data.options.series || []).filter((one) => one.type !== "custom" && one.data?.length);
+    const series = chart.options.series.filter((one) => one.type !== "custom" && one.data?.length);
     if (!step || !series.length) {
       return;
     }
     event.preventDefault();
+    if (chart.data.options.panels) {
+      walkPanels(chart, figure, step);
+      return;
+    }
     const last = Math.max(...series.map((one) => one.data.length)) - 1;
-    chart.at = chart.at === undefined ? (step > 0 ? 0 : last) : Math.min(last, Math.max(0, chart.at + step));
-    const index = chart.data.options.series.indexOf(series[0]);
+    chart.at = next(chart.at, step, last);
+    const index = chart.options.series.indexOf(series[0]);
     chart.instance.dispatchAction({ type: "showTip", seriesIndex: index, dataIndex: chart.at });
-    const axis = chart.data.options.xAxis;
+    const axis = chart.options.xAxis;
     const items = series.map((one) => {
       const item = one.data[chart.at];
       const value = item && typeof item === "object" && !Array.isArray(item) ? item.value : item;
-      const name = axis?.data?.[chart.at] || chart.data.options.yAxis?.data?.[chart.at];
+      const name = axis?.data?.[chart.at] || chart.options.yAxis?.data?.[chart.at];
       return { value, name, seriesName: one.name, axisType: axis?.type === "time" ? "xAxis.time" : "" };
     });
-    const { heading, lines } = described(chart.data, items.filter((item) => item.value !== undefined));
-    figure.querySelector(".to-chart-readout").textContent = `${heading}: ${lines.map((line) => `${line.name || ""} ${line.text}`).join("; ")}`;
+    say(figure, described(chart.data, items.filter((item) => item.value !== undefined)));
   }
 
   function draw(figure) {
@@ -224,11 +456,13 @@
       return;
     }
     known?.instance.dispose();
+    /* As the ruler writes: figures of one width would make texts wider than they were measured. */
+    canvas.style.fontVariantNumeric = "normal";
     const instance = echarts.init(canvas, null, { renderer: "canvas" });
     const chart = { instance, canvas };
     drawn.set(figure.id, chart);
     update(figure);
-    new ResizeObserver(() => instance.resize()).observe(canvas);
+    new ResizeObserver(() => resize(chart)).observe(canvas);
     canvas.addEventListener("keydown", (event) => walk(chart, canvas.closest("figure"), event));
   }
 
@@ -249,7 +483,7 @@
     if (!figures.length) {
       return;
     }
-    await load(figures[0].dataset.library);
+    await Promise.all([load(figures[0].dataset.library), document.fonts.ready]);
     figures.filter((figure) => figure.isConnected).forEach(draw);
   }
 
