@@ -56,7 +56,19 @@ def of_review(experiment: Experiment, variants: Variants) -> list[str]:
 
 
 def of_approval(experiment: Experiment, variants: Variants) -> list[str]:
-    return ["It can be started or scheduled from then on. Nobody is assigned by this.", _definition(variants)]
+    found = [
+        "It can be started or scheduled from then on. Nobody is assigned by this.",
+        _definition(variants),
+    ]
+    forced = list(experiment.forced.standing().values_list("unit", "variant__key")[:_MOST_NAMED])
+    if forced:
+        named = ", ".join(f"{unit} gets {variant}" for unit, variant in forced)
+        rest = experiment.forced.standing().count() - len(forced)
+        found.append(f"Forced, and not analysed: {named}{f', and {rest} more' if rest else ''}.")
+    return found
+
+
+_MOST_NAMED = 10
 
 
 def of_draft(experiment: Experiment, variants: Variants) -> list[str]:

@@ -92,7 +92,7 @@ class Experiment(models.Model):
     )
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
-        on_delete=models.SET_NULL,
+        on_delete=models.PROTECT,
         null=True,
         blank=True,
         related_name="+",
@@ -187,7 +187,8 @@ class Experiment(models.Model):
     stops_at = models.DateTimeField(null=True, blank=True, help_text="When it stops by itself (UTC).")
     requires_review = models.BooleanField(
         default=False,
-        help_text="Somebody other than the requester must approve the start, and every change of variants and weights.",
+        help_text="Somebody other than the requester must approve the start, every change of variants, weights and coverage, "
+        "forced units, and shipping.",
     )
     auto_ship = models.BooleanField(
         default=False, help_text="Stop and ship by itself when the decision is to ship."
