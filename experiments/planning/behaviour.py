@@ -43,7 +43,8 @@ class Behaviour:
     """How units behaved: value of the metric, variance of one unit in the metric's unit, squared; units a day.
 
     reach: units with a value in the last 1, 2, ... days, and last in all `days`, as an experiment that began then would have
-    met them. until: facts up to then. variance_error: relative standard error of the variance.
+    met them. new_per_day: at the end of what was seen, in its last quarter. until: facts up to then. variance_error: relative
+    standard error of the variance.
     """
 
     unit_count: int
@@ -53,23 +54,16 @@ class Behaviour:
     units_per_day: float
     days: float
     reach: tuple[float, ...]
+    new_per_day: float
     population: Population
     until: datetime
 
     def reached(self, days: float) -> float:
-        """Units within so many days. Beyond what was seen, as many new ones a day come as at its end."""
+        """Units within so many days. Beyond what was seen, as many new ones a day come as in its last quarter."""
         known = np.array([0.0, *range(1, len(self.reach)), self.days])
         if days <= self.days:
             return float(np.interp(days, known, [0.0, *self.reach]))
         return self.reach[-1] + self.new_per_day * (days - self.days)
-
-    @property
-    def new_per_day(self) -> float:
-        """New units a day at the end of what was seen: of its last quarter, and no more than on average."""
-        before = self.reached(self.days * 0.75)
-        # Where nobody new came, half a unit is what could have been missed.
-        new = max(self.reach[-1] - before, 0.5) / (self.days / 4)
-        return min(new, self.reach[-1] / self.days)
 
 
 def behaviour(
@@ -136,6 +130,7 @@ def measured(experiment: Experiment, metric: ExperimentMetric, now: datetime, *,
         units_per_day=reach[-1] / days,
         days=days,
         reach=reach,
+        new_per_day=has_value * _new_per_day(fitting, seen, now, days),
         population=population,
         until=now,
     )
@@ -163,6 +158,16 @@ def _reach(
     weights = np.array([one.weight for one in units.values()])
     ends = [*range(1, math.ceil(days)), days + 1]
     return [float(weights[ages <= end].sum()) for end in ends]
+
+
+def _new_per_day(
+    units: Mapping[str, Member], seen: Mapping[str, Latest], now: datetime, days: float
+) -> float:
+    """Units a day that had their first response in the last quarter."""
+    quarter = timedelta(days=days / 4)
+    new = math.fsum(one.weight for unit, one in units.items() if seen[unit].first_at > now - quarter)
+    # Where nobody new came, half a unit is what could have been missed.
+    return max(new, 0.5) / (days / 4)
 
 
 def _spread(metric: ExperimentMetric, rows: Sequence[Unit]) -> Spread:

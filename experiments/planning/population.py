@@ -23,8 +23,9 @@ from experiments.targeting.shapes import JUNCTIONS
 
 
 class Latest(NamedTuple):
-    """The last response of a unit in the window."""
+    """The last response of a unit in the window, and when it had its first."""
 
+    first_at: datetime
     at: datetime
     experiment: str
     attributes: Mapping[str, Any]
@@ -49,7 +50,10 @@ class Population:
 
 
 _LATEST = """
-SELECT w.unit, r.occurred_at, r.experiment, r.attributes FROM unnest(%(units)s::text[]) AS w (unit)
+SELECT w.unit, (
+    SELECT min(occurred_at) FROM feedback_response
+    WHERE unit = w.unit AND unit <> '' AND occurred_at >= %(since)s AND occurred_at < %(until)s
+), r.occurred_at, r.experiment, r.attributes FROM unnest(%(units)s::text[]) AS w (unit)
 CROSS JOIN LATERAL (
     SELECT occurred_at, experiment, attributes FROM feedback_response
     WHERE unit = w.unit AND unit <> '' AND occurred_at >= %(since)s AND occurred_at < %(until)s
@@ -62,8 +66,8 @@ def latest(cursor: CursorWrapper, units: Sequence[str], window: Window) -> dict[
     """The last response of each unit."""
     cursor.execute(_LATEST, window.ends | {"units": units})
     return {
-        unit: Latest(at, experiment, msgspec.json.decode(attributes, type=dict[str, Any]))
-        for unit, at, experiment, attributes in cursor.fetchall()
+        unit: Latest(first_at, at, experiment, msgspec.json.decode(attributes, type=dict[str, Any]))
+        for unit, first_at, at, experiment, attributes in cursor.fetchall()
     }
 
 
