@@ -156,7 +156,10 @@ def _power(axes: Axes) -> None:
     fractions = [k / LOOKS for k in range(1, LOOKS + 1)]
     designs = {
         "one look at the end": (Crossing.of([1.0], [1.959964]), GREY),
-        GROUP_SEQUENTIAL: (Crossing.of(fractions, boundaries(fractions, ALPHA)), GREEN),
+        GROUP_SEQUENTIAL: (
+            Crossing.of(fractions, boundaries(fractions, inference.SPENT_SHARE * ALPHA)),
+            GREEN,
+        ),
         ALWAYS_VALID: (Crossing.of(fractions, [always_valid_bound(t, ALPHA) for t in fractions]), BLUE),
     }
     samples = np.linspace(0.1, 2.5, 49)

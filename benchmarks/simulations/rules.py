@@ -156,7 +156,7 @@ def z_of(probability: float) -> float:
 
 def _least_boundary(clock: float, alpha: float) -> float:
     """No boundary is below it, so most looks need no integration: P(|Z| >= b) is at most what is spent so far."""
-    return -z_of(spent(clock, alpha, "power2") / 2) - 1e-6
+    return -z_of(spent(clock, inference.SPENT_SHARE * alpha, "power2") / 2) - 1e-6
 
 
 _boundaries = functools.cache(boundaries)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from experiments.analysis.health import Check
+from experiments.analysis.inference import SPENT_SHARE
 from experiments.analysis.question import Estimate, Question
 from experiments.analysis.wording import amount, between
 from experiments.models import Better, Decision, ExperimentMetric, MetricType, Role
@@ -248,7 +249,7 @@ def _chance(asked: Question, row: Estimate, metric: ExperimentMetric) -> float |
         return None
     if fraction >= 1:
         return 0.0
-    final = boundaries([fraction, 1.0], plan.alpha)[-1]
+    final = boundaries([fraction, 1.0], SPENT_SHARE * plan.alpha)[-1]
     if final is None:
         return None
     return conditional_power(row.z if metric.is_higher_better else -row.z, fraction, final_bound=final)

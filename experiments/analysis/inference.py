@@ -1,7 +1,7 @@
 """From one difference to what may be claimed of it, at this look and at every look. Pure: no database, no clock.
 
 Two designs. *Always valid*: an e-value in information time, a p-value that only falls, a confidence sequence; look when you
-like, stop when you like. *Group sequential*: alpha t^2 is spent up to information fraction t, and a look counts when the
+like, stop when you like. *Group sequential*: SPENT_SHARE alpha t^2 is spent up to information fraction t, and a look counts when the
 information has grown by COUNTED_GROWTH of the plan; more power at the planned sample, and none after it.
 
 The test uses the standard error under "no difference" (see `tested_se`); what was tuned at the first look stays.
@@ -29,6 +29,8 @@ LEAST_EVENTS = 5
 FIRST_COUNTED = 0.1
 """Before a tenth of the planned information, rare and heavy-tailed values are too skewed for bounds of four standard errors."""
 COUNTED_GROWTH = 0.02
+SPENT_SHARE = 0.95
+"""Of alpha, by a group sequential design: the rest is for what the normal approximation and a guessed plan leave uncertain."""
 DEFAULT_SAMPLE = 5_000
 """Units of the two arms at which an interval is tightest when nothing was planned."""
 
@@ -165,4 +167,5 @@ def timed(
 def boundary_of(past: Sequence[Timed], now: Timed, alpha: float) -> float | None:
     """|z| that this look needs; None when it decides nothing. past: the looks that counted before."""
     looks = [*past, now]
-    return boundaries([one.fraction for one in looks], alpha, clock=[one.clock for one in looks])[-1]
+    clock = [one.clock for one in looks]
+    return boundaries([one.fraction for one in looks], SPENT_SHARE * alpha, clock=clock)[-1]

@@ -5,9 +5,12 @@ The variance is that of units, as the analysis will see it: a user with many ans
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
+from experiments.analysis.inference import SPENT_SHARE
 from experiments.analysis.question import is_proportion
 from experiments.models import Design, Experiment, ExperimentMetric, Holdout
 from experiments.planning.behaviour import LEAST, Behaviour, behaviour
@@ -15,6 +18,7 @@ from triageops.rest import InvalidInput
 from triageops.stats.power import Effects, Sizes, detectable_effect, sample_size
 from triageops.wording import number, share
 
+Designs = TypeVar("Designs", Sizes, Effects)
 MOST_UNITS = 10**12
 LARGEST = 10.0
 """An effect of so many standard deviations of one unit needs no experiment."""
@@ -152,13 +156,16 @@ def _refuse_too_large(effect: float | None, metric: ExperimentMetric, seen: Beha
 def _units(effect: float, seen: Behaviour, arms: _Arms, alpha: float, power: float) -> Sizes:
     """Of all arms together."""
     try:
-        sizes = sample_size(
-            effect,
-            variance_c=seen.variance,
-            variance_t=seen.variance,
-            share_t=arms.treatment_share,
-            alpha=alpha,
-            power=power,
+        sizes = _as_analysed(
+            alpha,
+            partial(
+                sample_size,
+                effect,
+                variance_c=seen.variance,
+                variance_t=seen.variance,
+                share_t=arms.treatment_share,
+                power=power,
+            ),
         )
     except ValueError:
         sizes = None
@@ -172,14 +179,23 @@ def _units(effect: float, seen: Behaviour, arms: _Arms, alpha: float, power: flo
 
 
 def _effects(pair: int, seen: Behaviour, arms: _Arms, alpha: float, power: float) -> Effects:
-    return detectable_effect(
-        pair,
-        variance_c=seen.variance,
-        variance_t=seen.variance,
-        share_t=arms.treatment_share,
-        alpha=alpha,
-        power=power,
+    return _as_analysed(
+        alpha,
+        partial(
+            detectable_effect,
+            pair,
+            variance_c=seen.variance,
+            variance_t=seen.variance,
+            share_t=arms.treatment_share,
+            power=power,
+        ),
     )
+
+
+def _as_analysed(alpha: float, ask: Callable[..., Designs]) -> Designs:
+    """For all designs; the group sequential one spends less than alpha, as its looks do."""
+    spending = ask(alpha=SPENT_SHARE * alpha)
+    return replace(ask(alpha=alpha), group_sequential=spending.group_sequential)
 
 
 def _map(sizes: Sizes, change: Callable[[int], int]) -> Sizes:
