@@ -7,10 +7,11 @@ Triggers in the database refuse a transaction that changes an experiment, a laye
 this writes, and what the two-person rule covers without an approval in the same transaction.
 """
 
+import json
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,8 @@ from triageops.rest import Conflict
 log = structlog.get_logger(__name__)
 
 REASON_MAX = 2_000
+
+EDIT = "edit"
 
 Actor = User | ApiKey | None
 """Who changes something: a person, a client, or (None) the system itself."""
@@ -68,15 +71,22 @@ def changing(
     reason: str = "",
     sources: Collection[str] | None = None,
 ) -> Iterator[Change]:
-    """Raises InvalidTransition unless the state is one of `sources` (None: any), and Changed."""
+    """Raises InvalidTransition unless the state is one of `sources` (None: any), and Changed.
+
+    An edit that leaves everything as it was writes nothing; any other action is in the audit even then.
+    """
     with transaction.atomic():
         locked = lock(experiment, action, sources)
         before = snapshot(locked)
         change = Change(locked)
         yield change
-        locked.version += 1
-        locked.save()
-        write(change, action, by=by, now=now, reason=reason, before=before)
+        if action == EDIT and is_same(before, snapshot(locked)):
+            # Also the rows of parts that were written anew as they were: the database would ask for their audit.
+            transaction.set_rollback(True)
+        else:
+            locked.version += 1
+            locked.save()
+            write(change, action, by=by, now=now, reason=reason, before=before)
     experiment.version = locked.version
 
 
@@ -159,7 +169,23 @@ def snapshot(experiment: Experiment) -> dict[str, Any]:
 
 
 def _iso(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
+    return None if at is None else at.astimezone(UTC).isoformat()
+
+
+def is_same(one: object, other: object) -> bool:
+    """Equal as JSON: true is not 1, and 1 is 1.0, which some clients cannot tell apart."""
+    if isinstance(one, dict | bool) or isinstance(other, bool):
+        return _canonical(one) == _canonical(other)
+    return one == other
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(json.loads(json.dumps(value), parse_float=_number), sort_keys=True)
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 _PLAIN = (

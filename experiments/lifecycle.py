@@ -10,8 +10,11 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+import structlog
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
+from django.db import DatabaseError, connection, transaction
+from django.db.models import Subquery
 
 from experiments import epochs, layers
 from experiments.assignment import BASIS_POINTS
@@ -22,6 +25,7 @@ from experiments.models import (
     Design,
     Experiment,
     ExperimentMetric,
+    Look,
     Role,
     State,
     Variant,
@@ -29,8 +33,25 @@ from experiments.models import (
 )
 from experiments.placement import MAX_ARMS
 from triageops.rest import Conflict, InvalidInput
+from triageops.wording import plural
 
-__all__ = ["Changed", "InvalidTransition", "NotReady", "Transition", "allowed", "missing_for_start"]
+__all__ = [
+    "Changed",
+    "InvalidTransition",
+    "NotReady",
+    "Transition",
+    "allowed",
+    "missing_for_start",
+    "next_step",
+]
+
+log = structlog.get_logger(__name__)
+
+MOST_COUNTED = 10_000
+"""Of one variant, by the kill switch."""
+
+_KILL_MILLISECONDS = 200
+"""How long a single one of its questions may take."""
 
 
 class NotReady(Conflict):
@@ -107,7 +128,7 @@ def missing_for_start(experiment: Experiment, variants: Sequence[Variant]) -> li
     for variant in variants:
         missing += _invalid_fields(variant, f"Variant {variant.key}:")
         missing += [
-            f"Variant {variant.key} does not fit the schema: {said}"
+            f"Variant {variant.key} does not fit the schema: {_ended(said)}"
             for said in misfits(variant.config, experiment.config_schema)
         ]
     for metric in experiment.metrics.all():
@@ -147,9 +168,30 @@ def _invalid_fields(row: Experiment | Variant | ExperimentMetric, whose: str) ->
         row.clean()
     except ValidationError as error:
         return [
-            f"{whose} {field} is not valid: {' '.join(said)}" for field, said in error.message_dict.items()
+            f"{whose} {field} is not valid: {' '.join(map(_ended, said))}"
+            for field, said in error.message_dict.items()
         ]
     return []
+
+
+def _ended(said: str) -> str:
+    return f"{said.rstrip('.')}."
+
+
+def next_step(experiment: Experiment) -> str:
+    """What its state asks for, as a sentence; empty where nothing does, or its results say it."""
+    match State(experiment.state):
+        case State.REVIEW if experiment.approved_version is not None:
+            return "Start it, or schedule it."
+        case State.PAUSED:
+            return "Resume or stop it."
+        case State.HALTED:
+            return "Find out what happened; then resume it with a reason, or stop it."
+        case State.STOPPED:
+            return "Ship a variant, or archive it."
+        case State.SHIPPED:
+            return f"Once {experiment.shipped_variant} is built into the product, archive this."
+    return ""
 
 
 def request_review(experiment: Experiment, *, by: User, now: datetime, reason: str = "") -> Experiment:
@@ -279,7 +321,8 @@ def resume(experiment: Experiment, *, by: Actor, now: datetime, reason: str = ""
 
 def kill(experiment: Experiment, *, by: Actor, now: datetime, reason: str = "") -> Experiment:
     """The kill switch: everyone gets the control's config at once, everywhere, within a second."""
-    return _halt(experiment, "kill", {"headline": _said_of_kill(experiment, reason)}, by, now, reason)
+    evidence = {"headline": _said_of_kill(experiment, reason)} | _known_at_kill(experiment)
+    return _halt(experiment, "kill", evidence, by, now, reason)
 
 
 def halt(experiment: Experiment, evidence: dict[str, Any], *, now: datetime, reason: str) -> Experiment:
@@ -298,6 +341,59 @@ def _halt(
 
 def _said_of_kill(experiment: Experiment, reason: str) -> str:
     return f"The kill switch of {experiment.key} was used. {reason}".strip()
+
+
+def _known_at_kill(experiment: Experiment) -> dict[str, Any]:
+    """Who is affected and what was found last, as a halt freezes it; empty when the database does not say it at once."""
+    try:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL statement_timeout = {_KILL_MILLISECONDS}")
+            variants = list(experiment.variants.order_by("position"))
+            look = _last_look(experiment)
+            units, source = _units_at(look, variants), "last look"
+            if not any(units.values()):
+                units, source = _assigned(variants), "assigned"
+            # Nothing was written; the limit ends here also within a larger transaction.
+            transaction.set_rollback(True)
+    except (DatabaseError, KeyError, TypeError):
+        log.warning("kill.evidence_missing", experiment=experiment.key, exc_info=True)
+        return {}
+    treated = {one.key: units[one.key] for one in variants if not one.is_control}
+    is_capped = source == "assigned" and MOST_COUNTED in units.values()
+    return {
+        "control": next((one.key for one in variants if one.is_control), ""),
+        "affected_count": sum(treated.values()),
+        "affected": ("at least " if is_capped else "")
+        + ", ".join(f"{plural(n, 'unit')} of {key}" for key, n in treated.items()),
+        "units": units,
+        "units_source": source,
+        "units_are_at_least": is_capped,
+        "look": look
+        and {
+            "id": look.pk,
+            "at": look.at.isoformat(),
+            "decision": look.decision,
+            "variant": look.variant,
+            "sentence": look.sentence,
+        },
+    }
+
+
+def _last_look(experiment: Experiment) -> Look | None:
+    """Of the current phase."""
+    phase = experiment.epochs.order_by("-number").values("phase")[:1]
+    return experiment.looks.filter(phase=Subquery(phase)).order_by("-id").first()
+
+
+def _units_at(look: Look | None, variants: Sequence[Variant]) -> dict[str, int]:
+    traffic = [] if look is None else look.health["traffic"]
+    return {one.key: sum(row["units"] for row in traffic if row["variant"] == one.key) for one in variants}
+
+
+def _assigned(variants: Sequence[Variant]) -> dict[str, int]:
+    """Units that ever got each variant; counted up to MOST_COUNTED, so that millions cost no more."""
+    return {one.key: one.assignments.order_by()[:MOST_COUNTED].count() for one in variants}
 
 
 def stop(experiment: Experiment, *, by: Actor, now: datetime, reason: str = "") -> Experiment:

@@ -93,7 +93,7 @@ def sentence_of_all(counts: Mapping[str, int]) -> str:
 def sentence(experiment: Experiment, variants: Sequence[Variant], now: datetime) -> str:
     """The state of the experiment and what to do next; `variants` are counted (VariantQuerySet.counted)."""
     n = units(experiment, sum(variant.assigned_count for variant in variants))
-    control = control_key(variants)
+    control, following = control_key(variants), lifecycle.next_step(experiment)
     match State(experiment.state):
         case State.DRAFT:
             return _of_draft(experiment, variants)
@@ -107,20 +107,16 @@ def sentence(experiment: Experiment, variants: Sequence[Variant], now: datetime)
                 f"Running for {_since(experiment.started_at, now)}: {n} assigned to {len(variants)} variants."
             )
         case State.PAUSED:
-            return f"Paused: everyone gets the config of the control {control}, and {n} keep their place. Resume or stop it."
+            return f"Paused: everyone gets the config of the control {control}, and {n} keep their place. {following}"
         case State.HALTED:
-            return (
-                f"Halted: everyone gets the config of the control {control}. Find out what happened; then resume it with "
-                "a reason, or stop it."
-            )
+            return f"Halted: everyone gets the config of the control {control}. {following}"
         case State.STOPPED:
             lasted = _since(experiment.started_at, experiment.stopped_at)
-            return f"Stopped after {lasted} with {n} assigned. Everyone gets the control {control}. Ship a variant, or archive it."
-        case State.SHIPPED:
             return (
-                f"Shipped: everyone gets the config of {experiment.shipped_variant}. Once that is built into the product, "
-                "archive this."
+                f"Stopped after {lasted} with {n} assigned. Everyone gets the control {control}. {following}"
             )
+        case State.SHIPPED:
+            return f"Shipped: everyone gets the config of {experiment.shipped_variant}. {following}"
         case State.ARCHIVED:
             return "Archived: clients that still ask are told that there is no such experiment."
 
@@ -136,7 +132,7 @@ def _of_draft(experiment: Experiment, variants: Sequence[Variant]) -> str:
 
 def _of_review(experiment: Experiment) -> str:
     if experiment.approved_version is not None:
-        return "Approved; nobody is assigned yet. Start it, or schedule it."
+        return f"Approved; nobody is assigned yet. {lifecycle.next_step(experiment)}"
     asked = experiment.review_requested_by
     return f"In review: somebody other than {asked or 'the requester'} has to approve it. Nobody is assigned."
 

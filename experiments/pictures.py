@@ -1,6 +1,7 @@
 """The plots of an experiment's page, from its results (experiments/results.py)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -52,10 +53,7 @@ def forest(found: Found) -> charts.Chart:
 
 def _panel(metric: Mapping[str, Any], arms: Sequence[Mapping[str, Any]]) -> charts.Panel:
     scale: charts.Scale = "points" if metric["style"] == "share" else metric["style"]
-    note = [metric["role"], f"{metric['better']} is better"]
-    if metric["margin"]:
-        note.append(f"margin {_amount(metric['margin'], metric['style'])}")
-    return charts.Panel(
+    panel = charts.Panel(
         metric["name"],
         [
             Effect(
@@ -69,10 +67,19 @@ def _panel(metric: Mapping[str, Any], arms: Sequence[Mapping[str, Any]]) -> char
             for arm in arms
         ],
         scale,
-        note=", ".join(note),
         is_higher_better=metric["better"] == Better.HIGHER,
         margin=metric["margin"],
     )
+    return replace(panel, note=_note(metric, panel))
+
+
+def _note(metric: Mapping[str, Any], panel: charts.Panel) -> str:
+    said = f"{metric['role']}, {metric['better']} is better"
+    if not metric["margin"]:
+        return said
+    is_far = panel.is_drawn and panel.threshold is None
+    margin = _amount(metric["margin"], metric["style"])
+    return f"{said}, margin {margin}{' lies beyond this scale' if is_far else ''}"
 
 
 def _amount(value: float, style: Style) -> str:
@@ -99,9 +106,14 @@ def over_time(found: Found, metrics: Sequence[ExperimentMetric]) -> charts.Chart
         )
         at = datetime.fromisoformat(line["at"])
         by_variant.setdefault(line["variant"], []).append(Point(at, effect, low, high, n=line["n"]))
+    title = f"Effect on {name} at every look"
+    if len({point.at for points in by_variant.values() for point in points}) == 1:
+        looks = "One look" if found["look_count"] == 1 else "One look with an effect"
+        one = f"{looks} so far; the line begins with the second."
+        return charts.Chart(key="over-time", title=title, size="small", empty=one)
     return charts.lines(
         key="over-time",
-        title=f"Effect on {name} at every look",
+        title=title,
         series=[Series(variant, points) for variant, points in sorted(by_variant.items())],
         style="number" if is_share else style,
         unit=f"difference from the control{' in points' if is_share else ''}, with its interval",

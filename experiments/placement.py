@@ -157,6 +157,9 @@ def place(definition: Definition, unit: str, attributes: Attributes) -> Placemen
             return Placement(Reason.FORCED, forced)
     if definition.state != "running":
         if definition.state == "shipped":
+            # Whoever is held out stays so: what all that was shipped has brought is measured against them.
+            if any(not one.lets_pass(unit) for one in held_out(definition)):
+                return Placement(Reason.HOLDOUT, definition.control)
             return Placement(Reason.SHIPPED, definition.shipped)
         return Placement(Reason(definition.state), definition.control)
     for one in definition.filters:
@@ -170,6 +173,11 @@ def place(definition: Definition, unit: str, attributes: Attributes) -> Placemen
         may_stay = bool(definition.left) and any(first <= bucket < end for first, end in definition.left)
         return Placement(Reason.COVERAGE, definition.control, bucket, False, may_stay)  # noqa: FBT003 - faster
     return Placement(Reason.SPLIT, arm, bucket, True)  # noqa: FBT003 - faster than by name
+
+
+def held_out(definition: Definition) -> tuple[Filter, ...]:
+    """The filter of the global holdout, where the experiment obeys one."""
+    return tuple(one for one in definition.filters if one.reason is Reason.HOLDOUT)
 
 
 @dataclass(frozen=True, slots=True)

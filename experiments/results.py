@@ -6,6 +6,7 @@ from typing import Any
 
 from experiments.analysis.decision import next_steps
 from experiments.analysis.wording import amount, between, style_of
+from experiments.lifecycle import next_step
 from experiments.models import (
     AllocationEpoch,
     Decision,
@@ -75,13 +76,14 @@ def _metrics(experiment: Experiment) -> list[ExperimentMetric]:
 
 
 def _decision(experiment: Experiment, last: Look | None) -> dict[str, str]:
+    following = next_step(experiment)
     if last is None:
-        return {"decision": "wait", "variant": "", "sentence": "Nobody has looked yet.", "next": ""}
+        return {"decision": "wait", "variant": "", "sentence": "Nobody has looked yet.", "next": following}
     return {
         "decision": last.decision,
         "variant": last.variant,
         "sentence": last.sentence,
-        "next": next_steps(Decision(last.decision)) if experiment.is_running else "",
+        "next": next_steps(Decision(last.decision)) if experiment.is_running else following,
     }
 
 
@@ -266,13 +268,31 @@ def _ramp(experiment: Experiment, now: datetime) -> dict[str, Any] | None:
 CSV_COLUMNS = (
     "metric", "role", "type", "variant", "is_control", "n", "value", "value_low", "value_high", "effect", "se", "low",
     "high", "information", "z", "log_e", "p_any", "p_corrected", "boundary", "verdict",
+    "relative_lift", "relative_low", "relative_high", "margin", "harm_at_least", "information_fraction", "chance_to_win",
+    "expected_loss", "x_t", "x_c", "n_t", "n_c", "rate_ratio_low", "rate_ratio_high",
 )  # fmt: skip
+"""New ones come last: programs may read columns by their place."""
 
 
 def lines(found: Mapping[str, Any]) -> list[list[Any]]:
     """The table of estimates, a line for each metric and variant, for CSV; the first line names the columns."""
     table: list[list[Any]] = [list(CSV_COLUMNS)]
     for metric in found["metrics"]:
-        own = {"metric": metric["key"], "role": metric["role"], "type": metric["type"]}
-        table += [[(own | arm).get(name) for name in CSV_COLUMNS] for arm in metric["arms"]]
+        own = {
+            "metric": metric["key"],
+            "role": metric["role"],
+            "type": metric["type"],
+            "margin": metric["margin"],
+        }
+        for arm in metric["arms"]:
+            values = own | _flat(arm) | arm
+            table.append([values.get(name) for name in CSV_COLUMNS])
     return table
+
+
+def _flat(arm: Mapping[str, Any]) -> dict[str, Any]:
+    """What an arm has as objects, a number for each column; what is missing stays out."""
+    found: dict[str, Any] = {**(arm["bayes"] or {}), **(arm["events"] or {})}
+    for name in ("relative", "rate_ratio"):
+        found |= {f"{name}_{part}": value for part, value in (arm[name] or {}).items()}
+    return found

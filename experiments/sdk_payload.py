@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.asking import unit_attribute
 from experiments.assignment import BASIS_POINTS
-from experiments.placement import FORCED_STATES, NOBODY, Arm, Definition
+from experiments.placement import FORCED_STATES, NOBODY, Arm, Definition, Filter, held_out
 from experiments.ranges import FREE
 from triageops.wording import count
 
@@ -93,25 +93,51 @@ def _leaving(epochs: Sequence[Epoch]) -> list[Epoch]:
 
 
 def payload(definitions: Iterable[Definition], epochs: Mapping[int, Sequence[Epoch]]) -> dict[str, Any]:
-    """What the SDKs fetch. epochs: those of each running experiment, by its id."""
+    """What the SDKs fetch: experiments that have ever started, since anybody can read it.
+
+    epochs: those of each running experiment, by its id.
+    """
     features = {
         one.key: _feature(one, inexpressible(epochs.get(one.id, ()), one.forced))
         for one in definitions
-        if one.control is not None
+        if one.control is not None and one.epoch > 0
     }
     return {"status": 200, "features": features}
 
 
 def _feature(definition: Definition, reasons: tuple[str, ...]) -> dict[str, Any]:
-    served = definition.shipped if definition.state == "shipped" else definition.control
-    feature: dict[str, Any] = {"defaultValue": {} if served is None else definition.arms[served].config}
+    if definition.state == "shipped" and definition.shipped is not None:
+        return _shipped(definition, definition.shipped)
+    control = definition.control
+    feature: dict[str, Any] = {"defaultValue": {} if control is None else definition.arms[control].config}
     if not definition.is_running:
-        # A forced unit is served its variant before the start and in a pause, by the server alone.
+        # A forced unit is served its variant in a pause too, by the server alone.
         is_forced = bool(definition.forced) and definition.state in FORCED_STATES
         return feature | {MARKER: {"inexpressible": list(reasons)}} if is_forced and reasons else feature
     if reasons:
         return feature | {MARKER: {"inexpressible": list(reasons)}}
     return feature | {"rules": [_rule(definition)]}
+
+
+def _shipped(definition: Definition, shipped: int) -> dict[str, Any]:
+    """Everybody but the global holdout gets the shipped config."""
+    config, filters = definition.arms[shipped].config, _filters(definition, held_out(definition))
+    if not filters or definition.control is None:
+        return {"defaultValue": config}
+    rule = {"force": config, "filters": filters}
+    return {"defaultValue": definition.arms[definition.control].config, "rules": [rule]}
+
+
+def _filters(definition: Definition, filters: Iterable[Filter]) -> list[dict[str, Any]]:
+    return [
+        {
+            "attribute": unit_attribute(definition),
+            "seed": one.seed,
+            "hashVersion": 2,
+            "ranges": [_shares(first, end) for first, end in one.ranges],
+        }
+        for one in filters
+    ]
 
 
 def _rule(definition: Definition) -> dict[str, Any]:
@@ -132,15 +158,7 @@ def _rule(definition: Definition) -> dict[str, Any]:
     if definition.targeting:
         rule["condition"] = definition.targeting
     if definition.filters:
-        rule["filters"] = [
-            {
-                "attribute": attribute,
-                "seed": one.seed,
-                "hashVersion": 2,
-                "ranges": [_shares(first, end) for first, end in one.ranges],
-            }
-            for one in definition.filters
-        ]
+        rule["filters"] = _filters(definition, definition.filters)
     return rule
 
 

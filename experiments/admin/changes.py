@@ -225,7 +225,7 @@ def effects_of(experiment: Experiment, action: str, arguments: Mapping[str, Any]
     if action == "ship":
         total = sum(one.assigned_count for one in experiment.variants.counted())
         return [
-            f"Everyone who asks gets the config of {arguments['variant']}, also those who were not among the "
+            f"Everyone who asks, but the global holdout, gets the config of {arguments['variant']}, also those who were not among the "
             f"{units(experiment, total)} of the experiment.",
             "One person can take it back; then everyone gets the control's config again.",
         ]

@@ -104,8 +104,8 @@ def of_resume(experiment: Experiment, variants: Variants) -> list[str]:
             "It was halted to keep users from harm: say what is different now. Your reason is kept in the audit."
         )
         effects.append(
-            "A guardrail that halted it does not halt it again for the same variant, since the same evidence stands. To have "
-            "it watch anew, make a new version of the variant, or deal the units anew: that starts the analysis anew."
+            "The guardrail that halted it watches anew. What is known does not halt it again; it does when units exposed from "
+            "now on show harm, or when the harm among all is surely larger than the one that you accept now."
         )
     return effects
 
@@ -128,7 +128,7 @@ def of_stop(experiment: Experiment, variants: Variants) -> list[str]:
 def of_ship(experiment: Experiment, variants: Variants) -> list[str]:
     total = _all(variants)
     return [
-        f"Everyone who asks gets the config of the variant that you choose, also those who were not among the "
+        f"Everyone who asks, but the global holdout, gets the config of the variant that you choose, also those who were not among the "
         f"{units(experiment, total)} of the experiment.",
         "It can be taken back; then everyone gets the control's config again.",
     ]

@@ -14,6 +14,7 @@ from experiments import lifecycle, overview, reviews
 from experiments.admin import effects
 from experiments.admin.changes import ASKED
 from experiments.admin.opening import APPROVE, CHANGE, Admin, address, back, opened, person, render, tell
+from experiments.admin.results import evidence_for_shipping
 from experiments.forms import MoveForm, ScheduleForm, ShipForm
 from experiments.lifecycle import Transition
 from experiments.models import Experiment, State, Variant
@@ -123,6 +124,9 @@ def page(admin: Admin, request: HttpRequest, object_id: str, *, move: Move) -> H
         state = experiment.get_state_display()
         messages.error(request, f"The experiment is {state}; “{move.label}” is not possible.")
         return back(experiment)
+    elif move.name == "approve" and experiment.review_requested_by == request.user:
+        messages.error(request, "You asked for this review, so somebody else has to approve it.")
+        return back(experiment)
     return _ask(admin, request, experiment, form, move)
 
 
@@ -137,11 +141,14 @@ def _ask(
     if is_start and experiment.requires_review and experiment.approved_version is None:
         missing.append("Nobody else has approved it, which its two-person rule asks for; request a review.")
     does = [] if missing else move.effects(experiment, variants)
-    if reviews.asks_another(experiment, move.name):
+    asks_another = reviews.asks_another(experiment, move.name)
+    if asks_another:
         does.insert(0, "By the two-person rule this asks for it; somebody else has to approve it.")
     context: dict[str, Any] = {
         "move": move,
         "question": move.question_of(experiment.key),
+        "button": "Ask for this change" if asks_another else move.label,
+        "evidence": evidence_for_shipping(experiment) if move.name == "ship" else [],
         "missing": missing,
         "recommended": lifecycle.recommended_for_start(experiment) if is_start and not missing else [],
         "effects": does,

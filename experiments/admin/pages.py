@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from experiments import forcing, reviews
-from experiments.admin.changes import ASKED
+from experiments.admin.changes import ASKED, summary
 from experiments.admin.differences import differences, named
 from experiments.admin.opening import CHANGE, Admin, back, opened, person, render, tell
 from experiments.forms import ForceForm, MoveForm
@@ -20,6 +20,7 @@ from experiments.sdk_payload import inexpressible
 from triageops.rest import Problem
 
 PER_PAGE = 30
+_DECIDING = frozenset({"request_change", "approve_change", "refuse_change"})
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,12 @@ def audit(admin: Admin, request: HttpRequest, object_id: str) -> HttpResponse:
     rows = experiment.events.select_related("by", "api_key")
     shown = Paginator(rows, PER_PAGE).get_page(request.GET.get("p"))
     told = [
-        Told(event, _who(event), named(event.action), differences(event.before, event.after))
+        Told(
+            event,
+            _who(event),
+            named(event.action),
+            [*_asked_for(event), *differences(event.before, event.after)],
+        )
         for event in shown
     ]
     return render(admin, request, "audit", experiment, "Audit", told=told, shown=shown, here="audit")
@@ -64,6 +70,20 @@ def _who(event: ExperimentEvent) -> str:
     if event.api_key is not None:
         return f"API key {event.api_key.name}"
     return str(event.by or "the system")
+
+
+def _asked_for(event: ExperimentEvent) -> list[str]:
+    """The change that a request or its decision is about; empty for any other event, and for what is not known any more."""
+    evidence = event.evidence if isinstance(event.evidence, dict) else {}
+    action, arguments = evidence.get("action"), evidence.get("arguments")
+    if not isinstance(action, str) or not isinstance(arguments, dict):
+        return []
+    if event.action not in _DECIDING or action not in reviews.ACTIONS:
+        return []
+    try:
+        return [summary(action, arguments)]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return []
 
 
 def forced(admin: Admin, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -9,6 +9,7 @@ from django.utils import timezone
 from experiments import reviews
 from experiments.admin.changes import effects_of, summary
 from experiments.admin.opening import APPROVE, CHANGE, Admin, address, back, opened, person, render, tell
+from experiments.admin.results import evidence_for_shipping
 from experiments.forms import MoveForm
 from experiments.models import ChangeRequest, Experiment, State
 from triageops.rest import Problem
@@ -57,6 +58,9 @@ def decide(admin: Admin, request: HttpRequest, object_id: str) -> HttpResponse:
         "asked": asked,
         "is_own": is_own,
         "effects": effects_of(experiment, asked.action, asked.arguments),
+        "evidence": evidence_for_shipping(experiment, asked.arguments["variant"])
+        if asked.action == "ship"
+        else [],
         "summary": summary(asked.action, asked.arguments),
         "form": form,
     }

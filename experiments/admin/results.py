@@ -16,12 +16,12 @@ from experiments import overview, pictures
 from experiments.admin.opening import CHANGE, Admin, address, back, opened
 from experiments.analysis import progress, samples
 from experiments.definition import in_percent
-from experiments.models import ENDED, Experiment, ExperimentMetric, State
+from experiments.models import ENDED, Decision, Experiment, ExperimentMetric, State
 from experiments.results import last_look, lines, results
 from experiments.tasks import look_at_one
 from triageops import charts
 from triageops.admin import Tone
-from triageops.wording import interval, money, number, plural, seconds, share, styled
+from triageops.wording import count, interval, money, number, plural, seconds, share, styled
 
 _TONES = {
     "ship": Tone.GOOD,
@@ -44,7 +44,9 @@ _VERDICTS = {
     "ok": ("within the margin", Tone.NEUTRAL),
     "waiting": ("not enough data", Tone.NEUTRAL),
 }
-_LEVELS = {"ok": Tone.GOOD, "look": Tone.LOOK, "harm": Tone.HARM}
+_LEVELS = {"ok": Tone.GOOD, "look": Tone.LOOK, "harm": Tone.HARM, "none": Tone.NEUTRAL}
+_ICONS = {Tone.GOOD: "check_circle", Tone.LOOK: "error", Tone.HARM: "cancel", Tone.NEUTRAL: "help_outline"}
+_FOR_SHIPPING = frozenset({Decision.SHIP, Decision.CHEAPER})
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,18 @@ class Step:
     condition: str
     taken_at: datetime | None
     is_next: bool = False
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One sentence of what speaks for or against a decision."""
+
+    sentence: str
+    tone: Tone
+
+    @property
+    def icon(self) -> str:
+        return _ICONS[self.tone]
 
 
 @dataclass(frozen=True)
@@ -126,7 +140,7 @@ def _whole(
     may_see_feedback = request.user.has_perm("feedback.view_feedback")
     return {
         "over_time": pictures.over_time(found, metrics),
-        "service": _service(found),
+        "service": service(found),
         "ramp": ramp(found) if found["ramp"] else None,
         "samples": samples.comments(experiment) if may_see_feedback else [],
     }
@@ -135,6 +149,24 @@ def _whole(
 def _check(check: dict[str, Any]) -> dict[str, Any]:
     sentence = check["sentence"]
     return {**check, "tone": _LEVELS[check["level"]], "sentence": sentence[:1].upper() + sentence[1:]}
+
+
+def evidence_for_shipping(experiment: Experiment, chosen: str = "") -> list[Evidence]:
+    """What the last look says, and what is wrong with its data, for who ships `chosen`; empty: none is chosen yet."""
+    found = last_look(experiment)
+    if found["looked_at"] is None:
+        return [Evidence("Nobody has looked at the data: there is no evidence for any variant.", Tone.LOOK)]
+    decision = found["decision"]
+    named = decision["variant"] if decision["decision"] in _FOR_SHIPPING else ""
+    if named and chosen in {"", named}:
+        said = [Evidence(f"The last look says: {decision['sentence']}", Tone.GOOD)]
+        said += (
+            [] if chosen else [Evidence(f"It says that of {named}, and of no other variant.", Tone.NEUTRAL)]
+        )
+    else:
+        said = [Evidence(f"The last look does not say that: {decision['sentence']}", Tone.LOOK)]
+    checks = [_check(check) for check in found["health"] if check["level"] != "ok"]
+    return said + [Evidence(f"Data health, {one['name']}: {one['sentence']}", one["tone"]) for one in checks]
 
 
 def _lines(found: dict[str, Any], metrics: list[ExperimentMetric]) -> list[Line]:
@@ -177,7 +209,7 @@ def _relative(arm: dict[str, Any]) -> str:
     if not found:
         return "–"
     if found["low"] is None or found["high"] is None:
-        return f"{share(found['lift'], 2)} (undefined)"
+        return f"{share(found['lift'], 2)} (no finite interval yet)"
     return f"{share(found['lift'], 2)} ({number(100 * found['low'], 2)} to {share(found['high'], 2)})"
 
 
@@ -222,11 +254,12 @@ def _ramp_sentence(found: dict[str, Any], taken: int) -> str:
     return waits_for or f"The next step, {following}, is due and will be taken by itself."
 
 
-def _service(found: dict[str, Any]) -> list[dict[str, str]]:
+def service(found: dict[str, Any]) -> list[dict[str, str]]:
+    """Cost and latency of each variant, of whole `results`, in words."""
     return [
         {
             "variant": one["variant"],
-            "responses": number(one["responses"]),
+            "responses": count(one["responses"]),
             "errors": share(one["error_rate"]),
             "mean": seconds(one["latency_mean"]),
             "p50": seconds(one["latency_p50"]),

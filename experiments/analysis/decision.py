@@ -34,17 +34,34 @@ class Decided:
 def decide(asked: Question, rows: Sequence[Estimate], checks: Sequence[Check], unit_count: int) -> Decided:
     """The decision, and after it what was accepted at a resume."""
     found = _decide(asked, rows, checks, unit_count)
+    said = [found.sentence]
+    losers = _losers_beside(asked, rows, found)
+    if losers:
+        said.append(f"{'; '.join(losers)}: take {'its' if len(losers) == 1 else 'their'} traffic away.")
     known = [
         said_of_harm(asked, metric, row).removesuffix(".")
         for metric in asked.metrics
         for row in rows
         if row.metric == metric.key and row.verdict == "accepted"
     ]
-    return (
-        replace(found, sentence=f"{found.sentence} Accepted at the resume: {'; '.join(known)}.")
-        if known
-        else found
-    )
+    if known:
+        said.append(f"Accepted at the resume: {'; '.join(known)}.")
+    return replace(found, sentence=" ".join(said))
+
+
+def _losers_beside(asked: Question, rows: Sequence[Estimate], found: Decided) -> list[str]:
+    """Arms that are shown to be worse on the primary metric, by more than its margin, beside the one that is decided about."""
+    primary = next((metric for metric in asked.metrics if metric.role == Role.PRIMARY), None)
+    if primary is None or asked.is_bandit or found.decision in {Decision.WAIT, Decision.HARMFUL}:
+        return []
+    return [
+        f"{row.variant} is worse than {asked.control.key} on {primary.name}{_by(primary, row)}"
+        for row in rows
+        if row.metric == primary.key
+        and row.variant not in {asked.control.key, found.variant}
+        and claimed(row, primary) < 0
+        and not _is_not_inferior(row, primary)
+    ]
 
 
 def _decide(asked: Question, rows: Sequence[Estimate], checks: Sequence[Check], unit_count: int) -> Decided:
@@ -185,18 +202,30 @@ def _cheaper(
     )
     if cost is None or not primary.margin:
         return None
-    for variant in asked.treatments:
-        quality, price = of[primary.key, variant.key], of[cost.key, variant.key]
-        if _is_not_inferior(quality, primary) and price.high is not None and price.high < 0:
-            text = (
-                f"{variant.key} is not inferior to {asked.control.key} on {primary.name} (at most "
-                f"{amount(primary.margin, primary)} worse) and cheaper{_by(cost, price)}"
-            )
-            early = _too_early(asked)
-            if early:
-                return Decided(Decision.KEEP, variant.key, f"{text}. {early}")
-            return Decided(Decision.CHEAPER, variant.key, f"{text}.")
-    return None
+    fitting = [
+        variant.key
+        for variant in asked.treatments
+        if _is_not_inferior(of[primary.key, variant.key], primary)
+        and (of[cost.key, variant.key].high or 0.0) < 0
+    ]
+    if not fitting:
+        return None
+    # The cheapest of those that are good enough.
+    chosen = min(fitting, key=lambda key: of[cost.key, key].effect or 0.0)
+    quality, price = of[primary.key, chosen], of[cost.key, chosen]
+    text = f"{chosen} is {_said_of_quality(asked, primary, quality)} and cheaper{_by(cost, price)}"
+    early = _too_early(asked)
+    if early:
+        return Decided(Decision.KEEP, chosen, f"{text}. {early}")
+    return Decided(Decision.CHEAPER, chosen, f"{text}.")
+
+
+def _said_of_quality(asked: Question, primary: ExperimentMetric, row: Estimate) -> str:
+    """Within the margin, and where it is shown to be worse, by how much."""
+    limit = f"the margin of {amount(primary.margin, primary)}"
+    if claimed(row, primary) < 0:
+        return f"worse than {asked.control.key} on {primary.name}{_by(primary, row)}, within {limit},"
+    return f"not inferior to {asked.control.key} on {primary.name} (within {limit})"
 
 
 def _is_not_inferior(row: Estimate, metric: ExperimentMetric) -> bool:

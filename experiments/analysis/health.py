@@ -16,7 +16,8 @@ from triageops.stats.compare import contrast, estimate
 from triageops.stats.exact import Srm, srm
 from triageops.wording import count, number, plural, share
 
-Level = Literal["ok", "look", "harm"]
+Level = Literal["ok", "look", "harm", "none"]
+"""none: there is nothing yet, or nothing at all, to check."""
 
 CROSSOVER_LIMIT = 0.01
 FALLBACK_LIMIT = 0.01
@@ -70,8 +71,8 @@ def checks(asked: Question, rows: Sequence[Counted], sums: Sums | None) -> list[
     found = [
         split(asked, rows),
         crossovers(rows),
-        fallbacks(rows),
-        drift(rows),
+        fallbacks(asked, rows),
+        drift(asked, rows),
         unattributed(asked),
         whole_week(asked),
     ]
@@ -97,7 +98,7 @@ def split(asked: Question, rows: Sequence[Counted]) -> Check:
         if sum(counts):
             epochs.append((counts, [epoch.weights.get(variant.key, 0) for variant in asked.variants]))
     if not epochs:
-        return Check("split", "ok", "No unit was exposed yet.")
+        return Check("split", "none", "No unit was exposed yet.")
     found = srm(epochs)
     numbers = {
         "log_e": found.log_e if math.isfinite(found.log_e) else None,
@@ -136,6 +137,10 @@ def crossovers(rows: Sequence[Counted]) -> Check:
         for exclusion in Exclusion
     }
     level: Level = "harm" if part > CROSSOVER_LIMIT and crossed > 5 else "look" if crossed else "ok"
+    if not total:
+        return Check(
+            "crossovers", "none", "No unit was exposed yet.", {"count": 0, "share": 0.0, "excluded": others}
+        )
     said = (
         f"{plural(crossed, 'unit was', 'units were')} seen in two variants ({share(part)}) and left out."
         if crossed
@@ -144,9 +149,12 @@ def crossovers(rows: Sequence[Counted]) -> Check:
     return Check("crossovers", level, said, {"count": crossed, "share": part, "excluded": others})
 
 
-def fallbacks(rows: Sequence[Counted]) -> Check:
+def fallbacks(asked: Question, rows: Sequence[Counted]) -> Check:
     n, responses = sum(row.fallbacks for row in rows), sum(row.responses for row in rows)
     part = n / responses if responses else 0.0
+    if not responses or not any("model" in variant.config for variant in asked.variants):
+        said = "There is no response yet." if not responses else "No variant's config names a model."
+        return Check("served as assigned", "none", said, {"count": 0, "share": 0.0})
     level: Level = "look" if part > FALLBACK_LIMIT else "ok"
     said = (
         f"{share(part)} of responses came from another model than the variant's; they count for the variant."
@@ -156,9 +164,12 @@ def fallbacks(rows: Sequence[Counted]) -> Check:
     return Check("served as assigned", level, said, {"count": n, "share": part})
 
 
-def drift(rows: Sequence[Counted]) -> Check:
+def drift(asked: Question, rows: Sequence[Counted]) -> Check:
     n, responses = sum(row.drifted for row in rows), sum(row.responses for row in rows)
     part = n / responses if responses else 0.0
+    if not n and not _has_hashes(asked):
+        said = "No response says with which config it was made: send config_hash with it."
+        return Check("config unchanged", "none", said, {"count": 0, "share": 0.0})
     said = (
         f"{share(part)} of responses were made with another config than the variant had."
         if n
@@ -167,12 +178,34 @@ def drift(rows: Sequence[Counted]) -> Check:
     return Check("config unchanged", "look" if n else "ok", said, {"count": n, "share": part})
 
 
+def _has_hashes(asked: Question) -> bool:
+    """Whether any of the last responses of the units seen last carries a config_hash."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT EXISTS (
+                SELECT FROM (
+                    SELECT unit FROM experiments_exposedunit
+                    WHERE experiment_id = %s AND phase = %s ORDER BY id DESC LIMIT 50
+                ) AS recent
+                CROSS JOIN LATERAL (
+                    SELECT config_hash FROM feedback_response
+                    WHERE unit = recent.unit AND unit <> '' AND experiment = %s
+                    ORDER BY occurred_at DESC LIMIT 1
+                ) AS r WHERE r.config_hash <> ''
+            )
+            """,
+            [asked.experiment.pk, asked.phase, asked.experiment.key],
+        )
+        return bool(cursor.fetchone()[0])
+
+
 def feedback_rate(asked: Question, sums: Sums) -> Check:
     """Does the share of answers with feedback differ? What feedback says is biased then."""
     arms = {variant.key: sums.of[FEEDBACK_RATE.key].get(variant.pk, ()) for variant in asked.variants}
     width = len(sums.epochs)
     if any(len(cells) != width for cells in arms.values()):
-        return Check("feedback rate", "ok", "Not every variant has units yet.")
+        return Check("feedback rate", "none", "Not every variant has units yet.")
     found = estimate(arms, "ratio", is_adjusted=False)
     worst: tuple[float, str, float] | None = None
     for variant in asked.treatments:
@@ -192,6 +225,8 @@ def feedback_rate(asked: Question, sums: Sums) -> Check:
         if one.log_e >= -math.log(_FEEDBACK_ALPHA) and (worst is None or one.log_e > worst[0]):
             worst = (one.log_e, variant.key, compared.effect)
     rates = {key: arm.value for key, arm in found.arms.items()}
+    if not any(rates.values()):
+        return Check("feedback rate", "none", "No response got feedback yet.", {"rates": rates})
     if worst is None:
         return Check("feedback rate", "ok", "All variants get feedback equally often.", {"rates": rates})
     said = f"{worst[1]} gets feedback on {number(100 * worst[2])} points more or fewer of its answers than the control"

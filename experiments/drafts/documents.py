@@ -7,7 +7,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from experiments import audit
-from experiments.audit import Actor, Change, changing, person, snapshot
+from experiments.audit import EDIT, Actor, Change, changing, person, snapshot
 from experiments.drafts.parts import differing_parts, set_parts
 from experiments.drafts.settings import FIELDS, check_allowed, check_times, clean, set_fields
 from experiments.drafts.values import check_document
@@ -54,10 +54,10 @@ def edit(
     """Change a draft, or of a started experiment LATER_FIELDS and the owner. Parts that are given replace the former ones.
 
     What the definition says as it is already counts as not said, so that all that was read can be sent back with one
-    change. Raises InvalidInput, InvalidTransition, NeedsReview or Changed.
+    change; without any, nothing is written and the version stays. Raises InvalidInput, InvalidTransition, NeedsReview or Changed.
     """
     check_document(definition)
-    with changing(experiment, "edit", by=by, now=now, reason=reason, sources=_EDITABLE) as change:
+    with changing(experiment, EDIT, by=by, now=now, reason=reason, sources=_EDITABLE) as change:
         one = change.experiment
         changed = set_fields(one, definition)
         if not one.is_draft:

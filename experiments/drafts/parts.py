@@ -7,9 +7,9 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 
-from experiments.audit import METRIC_FIELDS
+from experiments.audit import METRIC_FIELDS, is_same
 from experiments.definition import misfits
-from experiments.drafts.values import invalid, is_same, set_value
+from experiments.drafts.values import invalid, set_value
 from experiments.models import Experiment, ExperimentMetric, RampStep, Variant
 from experiments.placement import MAX_ARMS
 from triageops.rest import InvalidInput
@@ -40,7 +40,7 @@ _NEEDED: Mapping[str, Mapping[str, str]] = {
     },
     "metrics": {
         "key": 'Send a short name, such as "win_share".',
-        "name": 'Send what people read, such as "win share".',
+        "name": 'Send what people read, such as "win share", or leave it out: then it is the key.',
         "source": 'Send what it is of, such as "feedback:positive".',
     },
     "ramp": {"coverage_bp": "Send basis points, such as 5000 for a half of all units."},
@@ -82,9 +82,14 @@ def _objects(definition: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     value = definition[name]
     if isinstance(value, list) and all(isinstance(one, dict) for one in value):
         if len(value) <= MAX_ARMS:
-            return value
+            return [_named(one) for one in value] if name == "metrics" else value
         raise InvalidInput(f"{len(value)} {name} are too many.", field=name, fix=f"Send at most {MAX_ARMS}.")
     raise InvalidInput(f"{name} is not a list of objects.", field=name, fix="Send a list of objects.")
+
+
+def _named(row: dict[str, Any]) -> dict[str, Any]:
+    """A metric whose name is not said is called by its key."""
+    return row if "name" in row or not row.get("key") else row | {"name": row["key"]}
 
 
 def _replace_variants(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> None:
@@ -97,6 +102,7 @@ def _replace_variants(experiment: Experiment, rows: Sequence[dict[str, Any]]) ->
             raise InvalidInput(
                 f"Two variants have the key {key!r}.", field="variants", fix="Give each a key of its own."
             )
+    _check_controls(wanted, rows, kept)
     experiment.variants.exclude(key__in=wanted).delete()
     # Out of the way, so that positions and the control may be exchanged.
     experiment.variants.update(position=models.F("position") + MAX_ARMS, is_control=False)
@@ -108,11 +114,30 @@ def _replace_variants(experiment: Experiment, rows: Sequence[dict[str, Any]]) ->
         said = misfits(variant.config, experiment.config_schema)
         if said:
             raise InvalidInput(
-                f"The config of {variant.key} does not fit the schema: {said[0]}",
+                f"The config of {variant.key} does not fit the schema: {said[0].rstrip('.')}.",
                 field=f"variants[{position}].config",
                 fix="Send a config that fits.",
             )
         _save(variant, "variants", position)
+
+
+def _check_controls(
+    keys: Sequence[str], rows: Sequence[Mapping[str, Any]], kept: Mapping[str, Variant]
+) -> None:
+    """At most one; a variant that stays keeps what its row does not say."""
+    controls = [
+        position
+        for position, (key, row) in enumerate(zip(keys, rows, strict=True))
+        if row.get("is_control", key in kept and kept[key].is_control) is True
+    ]
+    if len(controls) > 1:
+        marked = ", ".join(keys[position] for position in controls)
+        many = "Two" if len(controls) == 2 else str(len(controls))
+        raise InvalidInput(
+            f"{many} variants are marked as the control: {marked}.",
+            field=f"variants[{controls[1]}]",
+            fix="Mark one, and send is_control false for the others.",
+        )
 
 
 def _replace(experiment: Experiment, name: str, rows: Sequence[dict[str, Any]]) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 
-from experiments.audit import InvalidTransition
+from experiments.audit import InvalidTransition, is_same
 from experiments.drafts.parts import PARTS
-from experiments.drafts.values import invalid, is_same, set_value, time_of
+from experiments.drafts.values import invalid, set_value, time_of
 from experiments.epochs import NeedsReview
 from experiments.models import NOT_STARTED, Experiment, Layer
 from triageops.rest import InvalidInput

@@ -1,6 +1,5 @@
 """One value of a document for one field of a model: of the right type, or a refusal that says what to send."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -56,22 +55,6 @@ def time_of(value: object, path: str) -> datetime | None:
     raise InvalidInput(
         f"{value!r} is no time with a time zone.", field=path, fix="Send one such as 2026-03-01T12:00:00Z."
     )
-
-
-def is_same(one: object, other: object) -> bool:
-    """Equal as JSON: true is not 1, and 1 is 1.0, which some clients cannot tell apart."""
-    if isinstance(one, dict | bool) or isinstance(other, bool):
-        return _canonical(one) == _canonical(other)
-    return one == other
-
-
-def _canonical(value: object) -> str:
-    return json.dumps(json.loads(json.dumps(value), parse_float=_number), sort_keys=True)
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    return int(number) if number.is_integer() else number
 
 
 def invalid(error: ValidationError, one: models.Model, path: str = "") -> InvalidInput:

@@ -62,7 +62,8 @@ class ScheduleForm(MoveForm):
 
 class ShipForm(MoveForm):
     variant = forms.ChoiceField(
-        widget=UnfoldAdminRadioSelectWidget, help_text="Everyone gets its config from now on."
+        widget=UnfoldAdminRadioSelectWidget,
+        help_text="Everyone but the global holdout gets its config from now on.",
     )
     field_order = ("variant", "reason")
 

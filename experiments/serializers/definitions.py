@@ -27,6 +27,12 @@ class MetricSerializer(serializers.ModelSerializer[ExperimentMetric]):
         ]  # fmt: skip
 
 
+class DefinedMetricSerializer(MetricSerializer):
+    """As a client says it."""
+
+    name = serializers.CharField(required=False, max_length=100, help_text="The key without.")
+
+
 class RampStepSerializer(serializers.ModelSerializer[RampStep]):
     class Meta:
         model = RampStep
@@ -69,7 +75,7 @@ class DefinitionSerializer(ExperimentDetailSerializer):
     targeting = serializers.DictField(required=False)
     config_schema = serializers.DictField(required=False, allow_null=True)
     variants = VariantSerializer(many=True, required=False)
-    metrics = MetricSerializer(many=True, required=False)
+    metrics = DefinedMetricSerializer(many=True, required=False)
     ramp = RampStepSerializer(many=True, required=False)
     owner: Any = serializers.CharField(required=False, allow_null=True, help_text="Username of whom to ask.")
     layer: Any = serializers.CharField(required=False, allow_null=True, help_text="Key of a layer.")

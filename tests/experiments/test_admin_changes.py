@@ -205,7 +205,12 @@ def test_two_persons_change_is_asked_for_shown_and_approved_by_another(client: C
 
 
 WAITING: list[tuple[str, dict[str, str], str, str]] = [
-    ("ship", {"variant": "claude-2"}, "ship claude-2", "Everyone who asks gets the config of claude-2"),
+    (
+        "ship",
+        {"variant": "claude-2"},
+        "ship claude-2",
+        "Everyone who asks, but the global holdout, gets the config of claude-2",
+    ),
     (
         "force",
         {"unit": "user <1>", "variant": "gpt-4"},

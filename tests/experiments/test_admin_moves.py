@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from experiments import allocation, lifecycle
-from experiments.models import Experiment, ExperimentEvent, State
+from experiments.models import ChangeRequest, Experiment, ExperimentEvent, Look, State
 from tests.experiments.admin_pages import page, text
 from tests.experiments.factories import NOW, draft, running, stopped, units
 
@@ -191,6 +191,81 @@ def test_requester_sees_no_approve_button_and_is_refused(client: Client) -> None
     answer = client.post(page(experiment, "approve"), {"version": experiment.version}, follow=True)
     assert "Who asks for a review cannot approve. Let somebody else look at the experiment." in text(answer)
     assert Experiment.objects.get().approved_version is None
+
+
+def test_requester_who_opens_the_approval_is_sent_back_at_once(client: Client) -> None:
+    experiment = in_review()
+    requester = User.objects.get(username="grace")
+    requester.user_permissions.add(Permission.objects.get(codename="approve_experiment"))
+    client.force_login(requester)
+    answer = client.get(page(experiment, "approve"), follow=True)
+    assert answer.redirect_chain[-1][0] == page(experiment)
+    assert "You asked for this review, so somebody else has to approve it." in text(answer)
+
+
+def looked(experiment: Experiment, decision: str, variant: str) -> None:
+    checks = [
+        {"name": "split", "level": "harm", "sentence": "the split is off.", "numbers": {}},
+        {"name": "crossovers", "level": "ok", "sentence": "nobody crossed.", "numbers": {}},
+    ]
+    Look.objects.create(
+        experiment=experiment,
+        phase=experiment.epochs.latest("number").phase,
+        at=NOW,
+        seconds=1.0,
+        unit_count=9,
+        decision=decision,
+        variant=variant,
+        sentence=f"Sentence of {decision}.",
+        health={"checks": checks, "traffic": []},
+    )
+
+
+def test_ship_page_without_a_look_warns(admin_client: Client) -> None:
+    assert "Nobody has looked at the data" in text(admin_client.get(page(stopped(), "ship")))
+
+
+@pytest.mark.parametrize("decision", ["keep", "wait", "harmful", "futile"])
+def test_ship_page_warns_when_the_last_look_ships_nothing(admin_client: Client, decision: str) -> None:
+    experiment = stopped()
+    looked(experiment, "ship", "claude-2")
+    looked(experiment, decision, "claude-2")
+    said = text(admin_client.get(page(experiment, "ship")))
+    assert f"The last look does not say that: Sentence of {decision}." in said
+    assert "Data health, split: The split is off." in said
+    assert "obody crossed" not in said
+
+
+@pytest.mark.parametrize("decision", ["ship", "cheaper"])
+def test_ship_page_says_which_variant_the_last_look_ships(admin_client: Client, decision: str) -> None:
+    experiment = stopped()
+    looked(experiment, decision, "claude-2")
+    answer = admin_client.get(page(experiment, "ship"))
+    said = text(answer)
+    assert f"The last look says: Sentence of {decision}." in said
+    assert "It says that of claude-2, and of no other variant." in said
+    assert answer.context["button"] == "Ship"
+
+
+@pytest.mark.parametrize(
+    ("variant", "said"),
+    [
+        ("claude-2", "The last look says: Sentence of ship."),
+        ("llama2-70b", "The last look does not say that: Sentence of ship."),
+    ],
+)
+def test_second_person_sees_what_the_last_look_says_of_the_variant(
+    client: Client, admin_client: Client, variant: str, said: str
+) -> None:
+    experiment = lifecycle.stop(lifecycle.start(approved(), by=None, now=NOW), by=None, now=NOW)
+    looked(experiment, "ship", "claude-2")
+    client.force_login(User.objects.get(username="grace"))
+    assert "Ask for this change" in text(client.get(page(experiment, "ship")))
+    client.post(page(experiment, "ship"), {"version": experiment.version, "variant": variant})
+    asked = ChangeRequest.objects.get()
+    shown_to_other = text(admin_client.get(f"{page(experiment, 'decide')}?request={asked.pk}"))
+    assert said in shown_to_other
+    assert "Data health, split: The split is off." in shown_to_other
 
 
 def test_approval_needs_its_own_permission(client: Client) -> None:

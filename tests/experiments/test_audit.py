@@ -9,9 +9,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Model
+from django.test import Client
 
 from experiments import audit, forcing, layers, lifecycle, reviews
 from experiments.audit import Change, changing
+from experiments.epochs import describe_weights
 from experiments.models import (
     AllocationEpoch,
     ChangeRequest,
@@ -291,3 +293,55 @@ def test_failed_change_of_what_is_shared_leaves_no_audit() -> None:
     with pytest.raises(IntegrityError, match="layer_key"):
         layers.save(Layer(key="prompts"), by=None, now=NOW)
     assert SharedEvent.objects.count() == 2
+
+
+def test_edit_that_changes_nothing_is_not_written_and_any_other_action_is() -> None:
+    experiment = whole()
+    count = ExperimentEvent.objects.count()
+    with changing(experiment, "edit", by=None, now=NOW):
+        # Written anew as it was: at the end the database would ask for the audit of this.
+        Variant.objects.filter(experiment=experiment).update(weight_bp=F("weight_bp"))
+    assert (Experiment.objects.get().version, ExperimentEvent.objects.count()) == (experiment.version, count)
+    with changing(experiment, "checked", by=None, now=NOW):
+        pass
+    assert ExperimentEvent.objects.latest("id").action == "checked"
+    assert Experiment.objects.get().version == experiment.version
+
+
+def audit_page(experiment: Experiment) -> str:
+    client = Client()
+    client.force_login(User.objects.create_superuser("ada"))
+    page = client.get(f"/admin/experiments/experiment/{experiment.pk}/audit/")
+    assert page.status_code == 200
+    return page.content.decode()
+
+
+def test_audit_page_says_what_was_asked_for_and_decided() -> None:
+    ann, ben = (User.objects.create(username=name) for name in ("ann", "ben"))
+    experiment = lifecycle.start(draft(), by=None, now=NOW)
+    weights = {"gpt-4": 4_000, "claude-2": 4_000, "llama2-70b": 2_000}
+    arguments = {"kind": "sticky", "weights": weights}
+    asked = reviews.request(experiment, "change_weights", arguments, by=ann, now=NOW)
+    reviews.decide(asked, is_approved=False, by=ben, now=LATER)
+    said = audit_page(experiment)
+    assert said.count(f"weights {describe_weights(weights)} (sticky)") == 2
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        {},
+        {"action": "paint", "arguments": {}},
+        {"action": "change_weights", "arguments": {"kind": "sometimes", "weights": {}}},
+        {"action": "change_weights", "arguments": {"kind": "sticky", "weights": [1]}},
+        {"action": "change_coverage", "arguments": {"coverage_bp": "all"}},
+        {"action": "revise", "arguments": {}},
+        {"action": ["ship"], "arguments": {}},
+        {"action": "ship", "arguments": None},
+    ],
+)
+def test_audit_page_of_a_request_that_nobody_knows_any_more_shows_the_rest(evidence: dict[str, Any]) -> None:
+    experiment = draft()
+    with changing(experiment, "request_change", by=None, now=NOW, reason="for a good reason") as change:
+        change.evidence = evidence
+    assert "for a good reason" in audit_page(experiment)

@@ -273,6 +273,21 @@ def test_bad_definition_names_its_field_and_leaves_nothing(changes: dict[str, An
         ({"variants": [{}]}, "Number 1 of variants has no key.", "gpt-4"),
         ({"variants": [{"key": "a"}]}, "The variant 'a' has no weight_bp.", "basis points"),
         ({"ramp": [{}]}, "Number 1 of ramp has no coverage_bp.", "basis points"),
+        (
+            {"variants": [{"key": key, "weight_bp": 1, "is_control": key != "b"} for key in "abc"]},
+            "Two variants are marked as the control: a, c.",
+            "Mark one",
+        ),
+        (
+            {"variants": [{"key": key, "weight_bp": 1, "is_control": True} for key in "abc"]},
+            "3 variants are marked as the control: a, b, c.",
+            "Mark one",
+        ),
+        (
+            {"metrics": [{"key": "m", "name": "", "source": "response:cost"}]},
+            "The metric 'm' has no name.",
+            "leave it out",
+        ),
         ({"name": ""}, "name is missing.", "Send it."),
         ({"design": "best"}, "Value 'best' is not a valid choice.", "always_valid, group_sequential, bandit"),
         ({"owner": "nobody"}, "There is no active user 'nobody'.", "username"),
@@ -299,6 +314,36 @@ def test_effects_and_margins_that_can_be_are_kept(effect: float | None) -> None:
     experiment = made(minimum_effect=effect, metrics=[metric])
     assert Experiment.objects.get().minimum_effect == effect
     assert experiment.metrics.get().margin == (effect or 0)
+
+
+def test_control_that_a_variant_keeps_is_counted_with_a_new_one() -> None:
+    experiment = made()
+    rows: list[dict[str, Any]] = [{"key": "long"}, {"key": "short", "is_control": True}]
+    with pytest.raises(InvalidInput, match="Two variants are marked as the control: long, short"):
+        drafts.edit(experiment, {"variants": rows}, by=None, now=LATER)
+    rows[0]["is_control"] = False
+    edited = drafts.edit(experiment, {"variants": rows}, by=None, now=LATER)
+    assert list(edited.variants.filter(is_control=True).values_list("key", flat=True)) == ["short"]
+
+
+def test_metric_without_a_name_is_called_by_its_key_also_when_sent_again() -> None:
+    metric = {"key": "m", "source": "response:cost"}
+    experiment = made(metrics=[metric], requires_review=False)
+    assert experiment.metrics.get().name == "m"
+    started = lifecycle.start(experiment, by=None, now=NOW)
+    assert drafts.edit(started, {"metrics": [metric]}, by=None, now=LATER).version == started.version
+
+
+@pytest.mark.parametrize("value", [True, 2, "1"])
+def test_edit_of_a_config_to_another_type_is_a_change(value: Any) -> None:
+    experiment = made(config_schema=None, variants=[{"key": "a", "weight_bp": 1, "config": {"x": 1}}])
+    row = {"key": "a", "weight_bp": 1}
+    same = drafts.edit(experiment, {"variants": [row | {"config": {"x": 1.0}}]}, by=None, now=LATER)
+    assert same.version == 1
+    edited = drafts.edit(same, {"variants": [row | {"config": {"x": value}}]}, by=None, now=LATER)
+    assert edited.version == 2
+    assert ExperimentEvent.objects.latest("id").after["variants"][0]["config"] == {"x": value}
+    connection.check_constraints()
 
 
 def test_owner_is_set_by_name_and_may_be_nobody(django_user_model: type[User]) -> None:
@@ -371,7 +416,7 @@ def test_config_that_is_sent_back_is_compared_as_json(
         with pytest.raises(InvalidTransition):
             drafts.edit(experiment, {"variants": sent_back}, by=None, now=LATER)
     else:
-        assert drafts.edit(experiment, {"variants": sent_back}, by=None, now=LATER).version == 3
+        assert drafts.edit(experiment, {"variants": sent_back}, by=None, now=LATER).version == 2
 
 
 def test_stop_time_of_what_runs_lies_ahead_and_one_that_has_passed_may_stay() -> None:

@@ -367,3 +367,43 @@ def test_what_was_accepted_is_not_shipped_by_itself(django_user_model: type[User
     found = looked(experiment, NOW + 8 * DAY)
     assert (found.decision, found.variant) == ("ship", "b")
     assert Experiment.objects.get().state == State.RUNNING
+
+
+def checks_of(found: Look) -> dict[str, tuple[str, str]]:
+    return {one["name"]: (one["level"], one["sentence"]) for one in found.health["checks"]}
+
+
+def test_health_that_cannot_be_checked_is_not_called_well() -> None:
+    experiment = running([SCORE])
+    nothing = checks_of(looked(experiment))
+    assert {nothing[name][0] for name in ("split", "crossovers", "served as assigned")} == {"none"}
+    facts = Facts(experiment)
+    for variant in "ab":
+        answers(facts, variant, [0.4, 0.6] * 50)
+    found = checks_of(looked(experiment))
+    assert found["split"][0] == found["crossovers"][0] == "ok"
+    assert found["config unchanged"] == (
+        "none",
+        "No response says with which config it was made: send config_hash with it.",
+    )
+    assert found["feedback rate"] == ("none", "No response got feedback yet.")
+
+
+def test_the_cheapest_of_the_good_enough_is_named_and_who_is_worse_loses_its_traffic() -> None:
+    experiment = running(
+        [{**SCORE, "margin": 0.1}, COST], weights={"a": 2_500, "b": 2_500, "c": 2_500, "d": 2_500}
+    )
+    facts, random = Facts(experiment), np.random.default_rng(6)
+    for variant, mean, price in (("a", 0.7, 0.04), ("b", 0.7, 0.02), ("c", 0.66, 0.01), ("d", 0.4, 0.001)):
+        answers(
+            facts,
+            variant,
+            random.normal(mean, 0.1, 600).clip(0, 1),
+            cost=random.normal(price, price / 20, 600).clip(0),
+        )
+    found = looked(experiment)
+    assert (found.decision, found.variant) == ("cheaper", "c")
+    assert found.sentence.startswith("c is worse than a on score by 0.03")
+    assert "within the margin of 0.1" in found.sentence
+    assert "d is worse than a on score by 0.2" in found.sentence
+    assert found.sentence.endswith("take its traffic away.")

@@ -127,6 +127,30 @@ def test_draft_that_was_read_is_sent_back_whole_with_one_change(writer: Client) 
     ]
 
 
+def test_what_was_read_and_is_sent_back_as_it_is_changes_nothing(writer: Client) -> None:
+    body = {"key": "prompts", "name": "Prompts", "variants": VARIANTS, "metrics": [METRIC | {"margin": 1.0}],
+            "ramp": [{"coverage_bp": 10_000, "after_hours": 2.0}], "coverage_bp": 500, "minimum_effect": 1.0,
+            "stops_at": "2999-01-01T02:00:00+02:00"}  # fmt: skip
+    assert send(writer, "post", ROOT, body).status_code == 201
+    for action in ("", "start"):
+        if action:
+            send(writer, "post", f"{ROOT}/prompts/transitions", {"action": action})
+        read = writer.get(f"{ROOT}/prompts").json()
+        metrics = list(Experiment.objects.get().metrics.values_list("pk", flat=True))
+        count = ExperimentEvent.objects.count()
+        # As a client in JavaScript sends it: 1.0 is 1 there.
+        sent = json.loads(json.dumps(read).replace(": 1.0", ": 1").replace("2999-01-01T00:00:00Z", "2999-01-01T01:00:00+01:00"))  # fmt: skip
+        for given in (read, sent, {"version": read["version"], "reason": "nothing"}):
+            answer = send(writer, "patch", f"{ROOT}/prompts", given)
+            assert (answer.status_code, answer.json()) == (200, read)
+            assert answer.headers["ETag"] == f'"{read["version"]}"'
+        assert ExperimentEvent.objects.count() == count
+        assert list(Experiment.objects.get().metrics.values_list("pk", flat=True)) == metrics
+    changed = send(writer, "patch", f"{ROOT}/prompts", read | {"name": "Others"})
+    assert changed.json()["version"] == read["version"] + 1
+    assert last_event().after["name"] == "Others"
+
+
 def test_running_experiment_that_was_read_is_sent_back_whole_with_one_change(writer: Client) -> None:
     metric = METRIC | {"cap": 3, "margin": 0.5}
     whole = {"key": "prompts", "name": "Prompts", "variants": VARIANTS, "metrics": [metric],

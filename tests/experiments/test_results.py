@@ -13,12 +13,12 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from experiments import drafts, lifecycle, pictures
-from experiments.admin.results import ramp
+from experiments import drafts, lifecycle, overview, pictures
+from experiments.admin.results import ramp, service
 from experiments.analysis.look import look
 from experiments.exposures import collect
-from experiments.models import Experiment, ExperimentMetric
-from experiments.results import results
+from experiments.models import Experiment, ExperimentMetric, Look, LookEstimate
+from experiments.results import lines, results
 from feedback.models import ApiKey, Scope
 from tests.experiments.factories import NOW
 from tests.experiments.test_looks import SCORE, answers
@@ -87,6 +87,81 @@ def test_results_csv_has_a_line_for_each_metric_and_variant(experiment: Experime
     rows = list(csv.DictReader(io.StringIO(reader().get(f"{AT}/results.csv").content.decode())))
     assert len(rows) == 10
     assert {row["metric"] for row in rows} == {"score", "cost", "p95", "errors", "red_flags"}
+
+
+def test_results_csv_has_the_numbers_of_the_json_after_the_first_columns(experiment: Experiment) -> None:
+    rows = list(csv.DictReader(io.StringIO(reader().get(f"{AT}/results.csv").content.decode())))
+    assert list(rows[0])[:20] == [
+        "metric", "role", "type", "variant", "is_control", "n", "value", "value_low", "value_high", "effect", "se", "low",
+        "high", "information", "z", "log_e", "p_any", "p_corrected", "boundary", "verdict",
+    ]  # fmt: skip
+    of = {(row["metric"], row["variant"]): row for row in rows}
+    checked = set()
+    for metric in results(experiment, NOW)["metrics"]:
+        for one in metric["arms"]:
+            row = of[metric["key"], one["variant"]]
+            assert float(row["margin"]) == metric["margin"]
+            relative, bayes, ratio = (one[name] or {} for name in ("relative", "bayes", "rate_ratio"))
+            expected = {
+                "relative_lift": relative.get("lift"), "relative_low": relative.get("low"),
+                "relative_high": relative.get("high"), "chance_to_win": bayes.get("chance_to_win"),
+                "expected_loss": bayes.get("expected_loss"), "harm_at_least": one["harm_at_least"],
+                "information_fraction": one["information_fraction"], "rate_ratio_low": ratio.get("low"),
+                "rate_ratio_high": ratio.get("high"),
+            } | {name: (one["events"] or {}).get(name) for name in ("x_t", "x_c", "n_t", "n_c")}  # fmt: skip
+            for name, value in expected.items():
+                assert row[name] == ("" if value is None else str(value)), name
+            checked |= {name for name, value in expected.items() if value is not None}
+    assert checked >= {"relative_lift", "relative_high", "chance_to_win", "expected_loss", "n_t", "x_c"}
+
+
+def test_csv_has_each_part_of_what_an_arm_has_as_objects() -> None:
+    arm_of_b = {
+        "variant": "b", "harm_at_least": 0.25, "information_fraction": 0.5, "relative": {"lift": 0.1, "low": 0.0, "high": None},
+        "bayes": {"chance_to_win": 0.9, "expected_loss": 0.01, "prior_sd": 1.0}, "rate_ratio": {"low": 0.5, "high": 2.0},
+        "events": {"x_t": 1, "x_c": 2, "n_t": 30, "n_c": 40}, "low": -7.0, "high": 7.0,
+    }  # fmt: skip
+    metric = {"key": "m", "role": "guardrail", "type": "rare", "margin": 0.02, "arms": [arm_of_b]}
+    header, row = lines({"metrics": [metric]})
+    assert dict(zip(header, row, strict=True)) == dict.fromkeys(header) | {
+        "metric": "m", "role": "guardrail", "type": "rare", "variant": "b", "low": -7.0, "high": 7.0, "margin": 0.02,
+        "harm_at_least": 0.25, "information_fraction": 0.5, "relative_lift": 0.1, "relative_low": 0.0, "chance_to_win": 0.9,
+        "expected_loss": 0.01, "x_t": 1, "x_c": 2, "n_t": 30, "n_c": 40, "rate_ratio_low": 0.5, "rate_ratio_high": 2.0,
+    }  # fmt: skip
+
+
+def test_results_say_what_to_do_next_in_every_state_as_the_page_does(experiment: Experiment) -> None:
+    def following() -> str:
+        found: str = reader().get(f"{AT}/results").json()["decision"]["next"]
+        variants = list(experiment.variants.counted())
+        if not experiment.is_running:
+            assert overview.sentence(experiment, variants, NOW).endswith(found)
+        return found
+
+    by: dict[str, Any] = {"by": None, "now": NOW + timedelta(days=9)}
+    assert following()
+    experiment = lifecycle.pause(experiment, **by)
+    assert following() == "Resume or stop it."
+    experiment = lifecycle.kill(experiment, **by)
+    assert following() == "Find out what happened; then resume it with a reason, or stop it."
+    experiment = lifecycle.stop(experiment, **by)
+    assert following() == "Ship a variant, or archive it."
+    experiment = lifecycle.ship(experiment, "b", **by)
+    assert following() == "Once b is built into the product, archive this."
+
+
+def test_kill_freezes_the_units_of_the_last_look_and_what_it_said(experiment: Experiment) -> None:
+    lifecycle.kill(experiment, by=None, now=NOW + timedelta(days=9))
+    evidence = experiment.events.get(action="kill").evidence
+    last = experiment.looks.get()
+    assert evidence["look"]["id"] == last.pk
+    assert (evidence["look"]["decision"], evidence["look"]["sentence"]) == (last.decision, last.sentence)
+    assert (evidence["units"], evidence["units_source"]) == ({"a": 300, "b": 300}, "last look")
+    assert (evidence["affected_count"], evidence["affected"], evidence["control"]) == (
+        300,
+        "300 units of b",
+        "a",
+    )
 
 
 def test_looks_are_listed_with_their_estimates(experiment: Experiment) -> None:
@@ -177,6 +252,99 @@ def test_forest_says_and_draws_the_margin_of_a_metric() -> None:
     assert (guarded["threshold"], free["threshold"]) == (0.02, None)
     assert "dashed" in chart.unit
     assert "dashed" not in pictures.forest(found_with({"name": "score", "arms": arms})).unit
+
+
+def test_forest_says_of_a_margin_off_the_scale_that_it_is_not_drawn() -> None:
+    far = {"name": "score", "margin": 5.0, "arms": [arm("a"), arm("b", 0.01, 0.01)]}
+    near = {"name": "other", "margin": 0.02, "arms": [arm("a"), arm("b", 0.01, 0.01)]}
+    waiting = {"name": "third", "margin": 5.0, "arms": [arm("a"), arm("b")]}
+    notes = [panel["note"] for panel in pictures.forest(found_with(far, near, waiting)).options["panels"]]
+    assert [note.split(", ")[-1] for note in notes] == [
+        "margin 5.00 lies beyond this scale",
+        "margin 0.0200",
+        "margin 5.00",
+    ]
+
+
+def history(*days: int) -> list[dict[str, Any]]:
+    plain = {"variant": "b", "n": 9, "effect": 0.1, "low": 0.0, "high": 0.2}
+    return [plain | {"at": (NOW + timedelta(days=day)).isoformat()} for day in days]
+
+
+@pytest.mark.parametrize(
+    ("looks", "days", "said"),
+    [
+        (0, (), "The effect at every look will be drawn here"),
+        (1, (1,), "One look so far; the line begins with the second."),
+        (2, (2,), "One look with an effect so far; the line begins with the second."),
+    ],
+)
+def test_effect_over_time_with_less_than_two_looks_says_so(
+    looks: int, days: tuple[int, ...], said: str
+) -> None:
+    chart = pictures.over_time(found_with() | {"history": history(*days), "look_count": looks}, [])
+    assert chart.empty.startswith(said)
+
+
+def test_effect_over_time_with_two_looks_is_drawn() -> None:
+    chart = pictures.over_time(found_with() | {"history": history(1, 2), "look_count": 2}, [])
+    assert not chart.empty
+    assert len(chart.rows) == 2
+
+
+def test_page_shows_a_check_that_could_not_be_made_as_neutral(experiment: Experiment, admin: Client) -> None:
+    last = experiment.looks.get()
+    unknown = {"name": "fallbacks", "level": "none", "sentence": "no response says it.", "numbers": {}}
+    Look.objects.create(
+        experiment=experiment,
+        phase=last.phase,
+        at=last.at,
+        seconds=1.0,
+        unit_count=600,
+        decision="keep",
+        sentence="Keep.",
+        health={**last.health, "checks": [unknown]},
+    )
+    body = admin.get(f"/admin/experiments/experiment/{experiment.pk}/results/").content.decode()
+    checks = body.split('class="ex-checks"')[1].split("</ul>")[0]
+    assert 'class="to-neutral"' in checks
+    assert "help_outline" in checks
+    assert "<strong>fallbacks</strong>: cannot be checked. No response says it." in checks
+
+
+def test_responses_of_a_variant_are_counted_in_whole_numbers() -> None:
+    names = ("error_rate", "latency_mean", "latency_p50", "latency_p95", "cost_mean", "cost_total")
+    one = {"variant": "a", "responses": 96} | dict.fromkeys(names)
+    assert service({"service": [one]})[0]["responses"] == "96"
+
+
+def test_page_labels_every_cell_of_the_numbers(experiment: Experiment, admin: Client) -> None:
+    body = admin.get(f"/admin/experiments/experiment/{experiment.pk}/results/").content.decode()
+    cells = body.split('data-part="numbers"')[1].split("<tbody>")[1].split("</tbody>")[0]
+    # Ten rows of six cells; on a narrow screen each cell shows its own heading.
+    assert cells.count("<td") == cells.count("<td data-label=") == 60
+
+
+def test_page_says_of_a_relative_effect_without_an_interval_that_it_has_none_yet(
+    experiment: Experiment, admin: Client
+) -> None:
+    last = experiment.looks.get()
+    look_again = Look.objects.create(
+        experiment=experiment,
+        phase=last.phase,
+        at=last.at,
+        seconds=1.0,
+        unit_count=600,
+        decision="keep",
+        sentence="Keep.",
+        health=last.health,
+    )
+    relative = {"lift": -0.16, "low": None, "high": None}
+    LookEstimate.objects.create(
+        look=look_again, metric="score", variant="b", n=300, details={"relative": relative}
+    )
+    body = admin.get(f"/admin/experiments/experiment/{experiment.pk}/results/").content.decode()
+    assert "-16\N{NARROW NO-BREAK SPACE}% (no finite interval yet)" in body
 
 
 def test_forest_with_too_little_data_says_so() -> None:

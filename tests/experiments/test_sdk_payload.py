@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -177,11 +178,16 @@ def test_experiment_that_is_not_running_serves_one_config(act: Any, model: str) 
     assert served() == {"llm_model_ab_test": {"defaultValue": {"model": model}}}
 
 
-def test_drafts_serve_their_control_and_archived_ones_nothing() -> None:
-    draft(key="a")
+def test_what_never_started_or_is_archived_is_in_no_payload() -> None:
+    one = draft(key="a", starts_at=NOW + timedelta(days=1))
     draft(key="b", control=None)
-    lifecycle.archive(stopped(key="c"), by=None, now=NOW)
-    assert served() == {"a": {"defaultValue": {"model": "gpt-4"}}}
+    forcing.force(draft(key="c"), "user-1", "claude-2", by=None, now=NOW)
+    lifecycle.archive(stopped(key="d"), by=None, now=NOW)
+    assert served() == {}
+    one = lifecycle.schedule(one, by=None, now=NOW)
+    assert served() == {}
+    lifecycle.start(one, by=None, now=NOW)
+    assert list(served()) == ["a"]
 
 
 def test_rule_says_seed_ranges_and_arms_in_order() -> None:
@@ -388,3 +394,11 @@ def test_questions_are_read_only_when_asked_so() -> None:
     looked = allocation.decide([Asked(definition, "user-1", {})], now=NOW, is_read_only=True)[0]
     assert (looked.in_experiment, looked.assigned_at) == (True, None)
     assert allocation.assign("llm_model_ab_test", "user-1", now=NOW).variant == looked.variant
+
+
+def test_payload_of_what_is_shipped_leaves_the_holdout_with_the_control(fetched: Any) -> None:
+    layers.hold_out(3_000, by=None, now=NOW)
+    experiment = lifecycle.stop(running(), by=None, now=NOW)
+    lifecycle.ship(experiment, "claude-2", by=None, now=NOW)
+    decisions = check_all(fetched(), experiment.key, many_units(400))
+    assert {one.reason for one in decisions} == {Reason.HOLDOUT, Reason.SHIPPED}

@@ -12,8 +12,16 @@ from django.db.models import F
 from experiments import audit, lifecycle
 from experiments.audit import Change, InvalidTransition
 from experiments.lifecycle import NeedsPerson, NotReady
-from experiments.models import Experiment, ExperimentEvent, ExperimentMetric, RampStep, State, Variant
-from tests.experiments.factories import NOW, draft
+from experiments.models import (
+    Assignment,
+    Experiment,
+    ExperimentEvent,
+    ExperimentMetric,
+    RampStep,
+    State,
+    Variant,
+)
+from tests.experiments.factories import NOW, draft, running
 from triageops.rest import InvalidInput
 
 pytestmark = pytest.mark.django_db
@@ -260,6 +268,7 @@ def test_checklist_names_everything_in_sentences() -> None:
     assert missing[4].startswith("Variant arm-1 does not fit the schema: model: 1 is not of type")
     assert missing[5].startswith("Metric m: source is not valid:")
     assert len(missing) == 6
+    assert all(said.endswith(".") and not said.endswith("..") for said in missing)
 
 
 def test_recommendations_say_what_a_careful_person_would_add() -> None:
@@ -277,3 +286,64 @@ def test_stop_closes_the_epoch_and_the_deferred_check_agrees(people: tuple[User,
     experiment = experiment_in("stopped", people[0])
     assert experiment.epochs.get().ended_at == experiment.stopped_at
     connection.check_constraints()
+
+
+def assign(experiment: Experiment, variant: str, count: int) -> None:
+    row = experiment.variants.get(key=variant)
+    Assignment.objects.bulk_create(
+        Assignment(experiment=experiment, unit=f"{variant}-{n}", variant=row, bucket=0.5, assigned_at=NOW)
+        for n in range(count)
+    )
+
+
+def killed(experiment: Experiment) -> dict[str, Any]:
+    lifecycle.kill(experiment, by=None, now=LATER, reason="wrong doses")
+    found: dict[str, Any] = ExperimentEvent.objects.get(action="kill").evidence
+    assert found["headline"] == "The kill switch of llm_model_ab_test was used. wrong doses"
+    return found
+
+
+def test_kill_before_any_look_freezes_how_many_were_assigned() -> None:
+    experiment = running()
+    for variant, count in (("gpt-4", 5), ("claude-2", 3), ("llama2-70b", 1)):
+        assign(experiment, variant, count)
+    assert killed(experiment) == {
+        "headline": "The kill switch of llm_model_ab_test was used. wrong doses",
+        "control": "gpt-4",
+        "affected_count": 4,
+        "affected": "3 units of claude-2, 1 unit of llama2-70b",
+        "units": {"gpt-4": 5, "claude-2": 3, "llama2-70b": 1},
+        "units_source": "assigned",
+        "units_are_at_least": False,
+        "look": None,
+    }
+
+
+def test_kill_counts_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "MOST_COUNTED", 2)
+    experiment = running()
+    assign(experiment, "claude-2", 3)
+    found = killed(experiment)
+    assert (found["affected_count"], found["units_are_at_least"]) == (2, True)
+    assert found["affected"] == "at least 2 units of claude-2, 0 units of llama2-70b"
+
+
+def test_kill_goes_on_when_the_database_does_not_count_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(variants: object) -> dict[str, int]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(20)")
+        return {}
+
+    monkeypatch.setattr(lifecycle, "_assigned", slow)
+    assert set(killed(running())) == {"headline"}
+    assert Experiment.objects.get().state == State.HALTED
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() != ("200ms",)
+
+
+def test_limit_of_time_ends_with_the_count_within_a_larger_transaction() -> None:
+    killed(running())
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() != ("200ms",)

@@ -10,7 +10,9 @@ from triageops.wording import Style
 Tone = Literal["neutral", "good", "look", "harm"]
 Options = dict[str, Any]
 
-HUES = 4
+HUES = 9
+"""As many as triageops.css has --to-hue-…; more keys share them."""
+
 CONTROL_COLOUR = "var(--to-control)"
 
 

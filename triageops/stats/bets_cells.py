@@ -18,6 +18,7 @@ of a cell, so cells are not smoothed: a share of 0 is taken as it is.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from itertools import pairwise
@@ -94,13 +95,20 @@ class Cells:
 
         A score that cannot tell the cells apart is 0 everywhere.
         """
-        share = np.array(self.shares)
-        reached = np.cumsum(share)
-        middle = reached - share / 2
-        normal = np.array([_NORMAL.inv_cdf(min(max(q, 0.01), 0.99)) for q in middle.tolist()])
-        square = (2 * middle - 1) ** 2
-        top, bottom = _tail(share[::-1])[::-1], _tail(share)
-        return np.stack([_scaled(raw, share) for raw in (normal, -normal, square, -square, top, bottom)])
+        return _scores(self.shares)
+
+
+@functools.lru_cache(maxsize=4096)
+def _scores(shares: tuple[float, ...]) -> FloatArray:
+    share = np.array(shares)
+    reached = np.cumsum(share)
+    middle = reached - share / 2
+    normal = np.array([_NORMAL.inv_cdf(min(max(q, 0.01), 0.99)) for q in middle.tolist()])
+    square = (2 * middle - 1) ** 2
+    top, bottom = _tail(share[::-1])[::-1], _tail(share)
+    found = np.stack([_scaled(raw, share) for raw in (normal, -normal, square, -square, top, bottom)])
+    found.setflags(write=False)
+    return found
 
 
 def _divided(
