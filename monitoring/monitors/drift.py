@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,9 @@ Sides = Literal["up", "down", "both"]
 class Detector(Protocol):
     """What takes buckets and says how much they speak against “nothing has changed”."""
 
+    is_of_records: ClassVar[bool]
+    """Whether values are of records, so that larger buckets say more about the mean; no: of whole buckets."""
+
     @property
     def labels(self) -> tuple[str, ...]:
         """Of each bet: what an alarm of it says."""
@@ -48,6 +51,8 @@ class Detector(Protocol):
 @dataclass(frozen=True)
 class DistributionDrift:
     """Mean, spread and tails at once. scores: what to bet on; empty for all."""
+
+    is_of_records: ClassVar[bool] = True
 
     reference: ScoreReference
     sides: Sides = "both"
@@ -93,6 +98,8 @@ class DistributionDrift:
 class RateDrift:
     """A share of successes."""
 
+    is_of_records: ClassVar[bool] = True
+
     reference: RateReference
     sides: Sides = "both"
 
@@ -136,6 +143,8 @@ def _rate_bet(low: float, high: float, side: str) -> RateBet | None:
 @dataclass(frozen=True)
 class VolumeDrift:
     """How much arrives. An empty bucket is evidence here, so every bucket has to be shown."""
+
+    is_of_records: ClassVar[bool] = False
 
     reference: VolumeReference
     sides: Sides = "both"

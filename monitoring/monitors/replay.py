@@ -105,8 +105,10 @@ def _alarm(
 ) -> Alarm:
     shown = [one for one in samples if one.at >= onset_at] or list(samples[-1:])
     whole = Sample.merge(shown)
-    usual = _mean([detector.expected(one) for one in shown], [one.n for one in shown])
-    values = [(detector.value(one), one.n) for one in shown]
+    # An event more does not make its bucket count for more; a record does.
+    weights = [one.n if detector.is_of_records else 1 for one in shown]
+    usual = _mean([detector.expected(one) for one in shown], weights)
+    values = [(detector.value(one), weight) for one, weight in zip(shown, weights, strict=True)]
     known = [(value, n) for value, n in values if value is not None]
     value = _mean([value for value, _ in known], [n for _, n in known]) if known else None
     return Alarm(at, onset_at, label, log_evidence, is_single, value, usual, whole.n)

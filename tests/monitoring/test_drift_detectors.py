@@ -181,6 +181,8 @@ def test_volume_that_stops_is_found_at_once_and_night_is_not_an_outage() -> None
     found = replay(detector, noon, budget_per_second=1 / (8_640 * LENGTH)).alarms
     assert found[0].at <= noon[1].at + LENGTH
     assert found[0].label == "down"
+    assert found[0].value == 0.0
+    assert found[0].usual == pytest.approx(20.0, rel=0.1)
 
 
 @pytest.mark.parametrize(
