@@ -1,5 +1,7 @@
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from triageops import charts
 from triageops.charts import Effect, Level, Mark, Panel, Point, Series, Span
+from triageops.charts.chart import HUES
 from triageops.charts.forest import reach
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -32,8 +35,17 @@ def test_hues_same_keys_in_any_order_give_same_colours() -> None:
 
 
 def test_hues_as_many_keys_as_hues_are_all_different() -> None:
-    found = charts.hues([f"variant-{number}" for number in range(4)])
-    assert len(set(found.values())) == 4
+    found = charts.hues([f"variant-{number}" for number in range(9)])
+    assert len(set(found.values())) == 9
+
+
+@pytest.mark.parametrize("theme", [":root", ".dark"])
+def test_every_hue_has_a_colour_of_its_own_in_the_theme(theme: str) -> None:
+    sheet = (Path(__file__).parents[1] / "triageops/static/triageops/triageops.css").read_text()
+    rules = sheet.split(f"{theme} {{")[1].split("}")[0]
+    colours = re.findall(r"--to-hue-(\d+): (#[0-9a-f]{6});", rules)
+    assert [int(number) for number, _ in colours] == list(range(HUES))
+    assert len({colour for _, colour in colours}) == HUES
 
 
 def test_hues_more_keys_than_hues_still_get_one_each() -> None:
