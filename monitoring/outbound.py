@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, SSLError
@@ -132,7 +133,7 @@ def _exchange(
     watchdog.start()
     try:
         answer = _send_and_read(connection, target, body, headers)
-    except (HTTPError, OSError, ValueError) as error:
+    except (HTTPError, HTTPException, OSError, ValueError) as error:
         reason = "no complete answer in time" if is_late.is_set() else f"the connection broke: {error}"
         raise RequestFailed(reason, is_ambiguous=True) from None
     finally:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self, cast
 from zoneinfo import ZoneInfo
@@ -181,6 +181,7 @@ class ScoreReference:
         seconds = bucket_length(used)
         each = Buckets.of_scores(starts, counts, cells.scores())
         wobbles = [_wobble(one, slots, seconds) for one in each]
+        icc = max(learned.icc for learned, _ in wobbles)
         found = slot_score_means(
             starts,
             counts,
@@ -192,7 +193,9 @@ class ScoreReference:
         if found is None:
             raise TooLittle("The reference has no bucket with records.")
         usual = tuple(
-            _usual(found.mean[:, j], found.error[:, j], buckets, *wobbles[j])
+            # What moves a bucket's mean by u moves its spread by u^2: rarely and far. The spread's own intraclass correlation
+            # makes such buckets right on average only, so every score has that of the one that is tied together most.
+            replace(_usual(found.mean[:, j], found.error[:, j], buckets, *wobbles[j]), icc=icc)
             for j, buckets in enumerate(each)
         )
         allowed = _allowed_scores(cells, found, usual, tolerance)

@@ -62,6 +62,12 @@ def break_off(handler: BaseHTTPRequestHandler) -> None:
     handler.connection.shutdown(socket.SHUT_RDWR)
 
 
+def break_off_within_the_status(handler: BaseHTTPRequestHandler) -> None:
+    handler.wfile.write(b"HTTP/1.1 20")
+    handler.wfile.flush()
+    handler.connection.shutdown(socket.SHUT_RDWR)
+
+
 def drip(*, head: bool) -> Behaviour:
     """One byte every 50 ms, in the head or in the body."""
 

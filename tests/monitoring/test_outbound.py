@@ -15,6 +15,7 @@ from tests.monitoring.receiver import (
     Receiver,
     answer,
     break_off,
+    break_off_within_the_status,
     certificate_for,
     drip,
     hang,
@@ -111,8 +112,11 @@ def test_post_to_a_slow_receiver_ends_in_time_and_in_doubt(receiver: Receiver, b
     assert failed.value.is_ambiguous
 
 
-def test_post_whose_connection_breaks_after_the_request_is_in_doubt(receiver: Receiver) -> None:
-    receiver.script.append(break_off)
+@pytest.mark.parametrize("behaviour", [break_off, break_off_within_the_status])
+def test_post_whose_connection_breaks_after_the_request_is_in_doubt(
+    receiver: Receiver, behaviour: Any
+) -> None:
+    receiver.script.append(behaviour)
     with pytest.raises(RequestFailed) as failed:
         post(receiver.url, b"", {})
     assert failed.value.is_ambiguous

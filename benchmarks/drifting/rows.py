@@ -1,0 +1,249 @@
+"""What is simulated: the null and power batteries of the drift detectors, and the hard cases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from benchmarks.drifting.engine import Bounded, increments
+from benchmarks.drifting.streams import (
+    NOTHING,
+    Change,
+    Family,
+    Law,
+    Source,
+    Stream,
+    beta,
+    effects,
+    lognormal,
+    normal,
+    share,
+)
+from monitoring.monitors.drift import DistributionDrift, RateDrift
+from monitoring.monitors.reference import RateReference, ScoreReference, Tolerance
+
+FloatArray = NDArray[np.float64]
+
+CHECKS = 2_000
+"""A budget: one false alarm in so many checks, for all monitors of a row together."""
+COPIES = 4
+"""Changed streams for each reference."""
+EXACT = Tolerance(shift=0.0, stretch=1.0, ratio=0.0)
+_DAY = 288
+
+
+@dataclass(frozen=True)
+class Row:
+    """One law of streams, watched by fresh detectors in each run. All shifts are in the family's own unit.
+
+    learns: buckets of the reference, drawn by `reference` (default: as the stream). bounded: BoundedMean in place of a detector
+    with a reference. monitors: how many share the budget; half of the variance of their wobble is common to them.
+    """
+
+    key: str
+    title: str
+    family: Family
+    law: Law = field(default_factory=Law)
+    learns: int = 1_000
+    reference: Law | None = None
+    changes: tuple[Change, ...] = ()
+    kind: Literal["distribution", "rate"] = "distribution"
+    bounded: Bounded | None = None
+    monitors: int = 1
+    checks: int = CHECKS
+    runs: int = 100
+
+    @property
+    def source(self) -> Source:
+        return Source(self.family, self.law)
+
+    def learning(self, rng: Generator, wobble: FloatArray | None = None) -> Stream:
+        """The reference."""
+        return Source(self.family, self.reference or self.law).stream(rng, self.learns, wobble=wobble)
+
+    def watching(self, rng: Generator, change: Change, wobble: FloatArray | None = None) -> Stream:
+        count = self.checks if change is NOTHING else change.checks
+        return self.source.stream(rng, count, first=self.learns, change=change, wobble=wobble)
+
+    def run(self, rng: Generator) -> tuple[FloatArray, Mapping[str, FloatArray]]:
+        """Increments (monitors, T, K) of a stream that stays, and (COPIES, T, K) of each change."""
+        if self.monitors > 1:
+            return self._fleet(rng), {}
+        detector = self._detector(self.learning(rng)) if self.bounded is None else None
+        stays = self._increments(detector, self.watching(rng, NOTHING))
+        changed = {
+            one.label: np.stack([self._increments(detector, self.watching(rng, one)) for _ in range(COPIES)])
+            for one in self.changes
+        }
+        return stays[None], changed
+
+    def _fleet(self, rng: Generator) -> FloatArray:
+        memory = self.law.memory
+        common = [effects(rng, count, memory) for count in (self.learns, self.checks)]
+        found = []
+        for _ in range(self.monitors):
+            learnt, lived = ((one + effects(rng, one.size, memory)) / math.sqrt(2) for one in common)
+            detector = self._detector(self.learning(rng, learnt))
+            found.append(self._increments(detector, self.watching(rng, NOTHING, lived)))
+        return np.stack(found)
+
+    def _detector(self, learned: Stream) -> DistributionDrift | RateDrift:
+        if self.kind == "rate":
+            return RateDrift(RateReference.learnt(learned.samples(), EXACT))
+        return DistributionDrift(ScoreReference.learnt(learned.samples(), EXACT))
+
+    def _increments(self, detector: DistributionDrift | RateDrift | None, stream: Stream) -> FloatArray:
+        if self.bounded is not None:
+            return self.bounded.increments(stream)
+        assert detector is not None
+        return increments(detector, stream)
+
+
+_KNOWN = Law(sizes=(10_000,))
+"""Of a reference of ten million records: as good as known, as section 2.8 has it."""
+
+
+def rows() -> list[Row]:
+    return [*_references(), *_wobbles(), *_kinds(), *_hard()]
+
+
+def _shifts(*goals: float | None, sign: float = 1.0, checks: int = 300) -> tuple[Change, ...]:
+    return tuple(
+        Change(f"{size:g} sd", sign * size, goal=goal, checks=checks)
+        for size, goal in zip((0.25, 0.5, 1.0), goals or (None,) * 3, strict=True)
+    )
+
+
+def _references() -> Iterator[Row]:
+    for records in (500, 1_000, 5_000, 20_000):
+        yield Row(
+            f"2.4 reference {records}",
+            f"N(0, 1), 20 a check, reference of {records} records",
+            normal(),
+            learns=records // 20,
+            changes=_shifts(checks=600 if records < 5_000 else 300),
+            runs=200,
+        )
+
+
+def _wobbles() -> Iterator[Row]:
+    for size in (20, 200, 1_000):
+        for wobble in (0.0, 0.05, 0.1, 0.2):
+            yield Row(
+                f"2.5 wobble {size} {wobble:g}",
+                f"N(0, 1), {size} a check, buckets differ by {wobble:g} sd",
+                normal(),
+                Law((size,), wobble),
+                changes=(Change("0.5 sd", 0.5, checks=200),),
+                runs=80,
+            )
+    for size, wobble in ((20, 0.2), (1_000, 0.2)):
+        for memory in (0.2, 0.4, 0.6):
+            yield Row(
+                f"2.5 memory {size} {memory:g}",
+                f"N(0, 1), {size} a check, buckets differ by {wobble:g} sd, AR(1) {memory:g}",
+                normal(),
+                Law((size,), wobble, memory),
+                changes=(Change("0.5 sd", 0.5, checks=200),),
+                runs=80,
+            )
+
+
+def _kinds() -> Iterator[Row]:
+    down = _shifts(13.1, 5.5, 2.6, sign=-1)
+    spread = tuple(
+        Change(f"sd × {x:g}", stretch=x, goal=goal) for x, goal in ((1.25, 10.4), (1.48, 4.0), (0.72, 6.4))
+    )
+    yield Row("2.8 score", "Beta(8, 2), 20 a check", beta(), reference=_KNOWN, changes=down + spread)
+    slower = tuple(
+        Change(f"× {x:g}", math.log(x), goal=goal, checks=checks)
+        for x, goal, checks in ((1.1, 55.6, 600), (1.25, 12.9, 200), (1.5, 5.0, 100))
+    )
+    yield Row("2.8 latency", "lognormal, σ = 0.8, 20 a check", lognormal(), reference=_KNOWN, changes=slower)
+    for low, high, goals in ((0.0, 1.0, (19.9, 8.6, 3.9)), (0.45, 0.99, (19.8, 7.9, 3.8))):
+        yield Row(
+            f"2.8 bounded mean {low:g} {high:g}",
+            f"Beta(8, 2), 20 a check, bounded mean in [{low:g}, {high:g}]",
+            beta(),
+            changes=_shifts(*goals, sign=-1),
+            bounded=Bounded(low, high),
+        )
+    for usual, goals_of in (
+        (0.02, {0.03: 114, 0.04: 47, 0.06: 18, 0.10: 7}),
+        (0.10, {0.12: 129, 0.15: 29, 0.20: 10}),
+    ):
+        changes = tuple(
+            Change(f"{new:g}", new - usual, goal=goal, checks=8 * goal + 100)
+            for new, goal in goals_of.items()
+        )
+        yield Row(
+            f"2.8 rate {usual:g}",
+            f"share {usual:g}, 20 a check",
+            share(usual),
+            reference=_KNOWN,
+            changes=changes,
+            kind="rate",
+        )
+
+
+def _hard() -> Iterator[Row]:
+    for wobble in (0.0, 0.1):
+        yield Row(
+            f"hard season {wobble:g}",
+            f"N(0, 1), 20 a check, ±0.5 sd by the hour, buckets differ by {wobble:g} sd, reference of 15 days",
+            normal(),
+            Law((20,), wobble, season=0.5),
+            learns=15 * _DAY,
+            changes=_shifts(),
+            runs=60,
+        )
+    yield Row(
+        "hard season short",
+        "N(0, 1), 20 a check, ±0.5 sd by the hour, reference of 4 days: no season learned",
+        normal(),
+        Law((20,), season=0.5),
+        learns=4 * _DAY,
+        changes=_shifts(),
+        runs=80,
+    )
+    for wobble in (0.0, 0.1):
+        yield Row(
+            f"hard missing {wobble:g}",
+            f"N(0, 1), 20 a check, 30 % of buckets missing, the others differ by {wobble:g} sd",
+            normal(),
+            Law((20,) * 7 + (0,) * 3, wobble),
+            changes=_shifts(),
+        )
+        yield Row(
+            f"hard sizes {wobble:g}",
+            f"N(0, 1), 0, 1, 5 or 1000 a check, buckets differ by {wobble:g} sd",
+            normal(),
+            Law((0, 1, 5, 1_000), wobble),
+            changes=_shifts(),
+        )
+    for size in (20, 500):
+        yield Row(
+            f"hard rate wobble {size}",
+            f"share 0.1, {size} a check, buckets differ by 0.02",
+            share(0.1),
+            Law((size,), 0.02),
+            changes=(Change("0.15", 0.05), Change("0.2", 0.1)),
+            kind="rate",
+        )
+    for memory in (0.0, 0.4):
+        yield Row(
+            f"hard fleet {memory:g}",
+            f"300 monitors, one budget, N(0, 1), 20 a check, buckets differ by 0.2 sd, half of it common, AR(1) {memory:g},"
+            " references of 5000",
+            normal(),
+            Law((20,), 0.2, memory),
+            learns=250,
+            monitors=300,
+            runs=8,
+        )
