@@ -134,7 +134,9 @@ def _exchange(
     try:
         answer = _send_and_read(connection, target, body, headers)
     except (HTTPError, HTTPException, OSError, ValueError) as error:
-        reason = "no complete answer in time" if is_late.is_set() else f"the connection broke: {error}"
+        # The socket's own time-out, the same as the watchdog's, may be a moment faster.
+        is_slow = is_late.is_set() or isinstance(error, TimeoutError)
+        reason = "no complete answer in time" if is_slow else f"the connection broke: {error}"
         raise RequestFailed(reason, is_ambiguous=True) from None
     finally:
         watchdog.cancel()

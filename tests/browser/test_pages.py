@@ -69,15 +69,15 @@ def test_home_plots_are_drawn_in_light_dark_and_on_a_phone(page: Page) -> None:
         assert min(lines.values()) > 3
         assert len(page.evaluate(COLOURS, plot)) > 5
     keep(page, "home-1280-light")
-    assert "0,114,178" in page.evaluate(COLOURS, "quality")
+    assert "46,151,212" in page.evaluate(COLOURS, "quality")
 
     page.emulate_media(color_scheme="dark")
     page.reload()
     wait_for_plots(page, 3)
     expect(page.locator("html.dark")).to_be_attached()
     dark = page.evaluate(COLOURS, "quality")
-    assert "63,159,224" in dark
-    assert "0,114,178" not in dark
+    assert "142,212,255" in dark
+    assert "46,151,212" not in dark
     keep(page, "home-1280-dark")
 
     page.set_viewport_size({"width": 390, "height": 844})
@@ -93,7 +93,7 @@ def test_home_theme_switch_changes_the_plots_at_once(page: Page) -> None:
     page.locator("#nav-sidebar [x-on\\:click*='openUserLinks']").first.click()
     page.get_by_text("Dark", exact=True).click()
     expect(page.locator("html.dark")).to_be_attached()
-    assert "63,159,224" in page.evaluate(COLOURS, "quality")
+    assert "142,212,255" in page.evaluate(COLOURS, "quality")
 
 
 def test_home_times_are_local_with_utc_on_hover(page: Page) -> None:
