@@ -10,13 +10,10 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-import structlog
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, connection, transaction
-from django.db.models import Subquery
 
-from experiments import epochs, layers
+from experiments import epochs, kill_evidence, layers
 from experiments.assignment import BASIS_POINTS
 from experiments.audit import Actor, Changed, InvalidTransition, changing, person
 from experiments.definition import in_percent, misfits
@@ -25,7 +22,6 @@ from experiments.models import (
     Design,
     Experiment,
     ExperimentMetric,
-    Look,
     Role,
     State,
     Variant,
@@ -33,7 +29,6 @@ from experiments.models import (
 )
 from experiments.placement import MAX_ARMS
 from triageops.rest import Conflict, InvalidInput
-from triageops.wording import plural
 
 __all__ = [
     "Changed",
@@ -44,14 +39,6 @@ __all__ = [
     "missing_for_start",
     "next_step",
 ]
-
-log = structlog.get_logger(__name__)
-
-MOST_COUNTED = 10_000
-"""Of one variant, by the kill switch."""
-
-_KILL_MILLISECONDS = 200
-"""How long a single one of its questions may take."""
 
 
 class NotReady(Conflict):
@@ -321,7 +308,7 @@ def resume(experiment: Experiment, *, by: Actor, now: datetime, reason: str = ""
 
 def kill(experiment: Experiment, *, by: Actor, now: datetime, reason: str = "") -> Experiment:
     """The kill switch: everyone gets the control's config at once, everywhere, within a second."""
-    evidence = {"headline": _said_of_kill(experiment, reason)} | _known_at_kill(experiment)
+    evidence = {"headline": _said_of_kill(experiment, reason)} | kill_evidence.known(experiment)
     return _halt(experiment, "kill", evidence, by, now, reason)
 
 
@@ -341,59 +328,6 @@ def _halt(
 
 def _said_of_kill(experiment: Experiment, reason: str) -> str:
     return f"The kill switch of {experiment.key} was used. {reason}".strip()
-
-
-def _known_at_kill(experiment: Experiment) -> dict[str, Any]:
-    """Who is affected and what was found last, as a halt freezes it; empty when the database does not say it at once."""
-    try:
-        with transaction.atomic():
-            with connection.cursor() as cursor:
-                cursor.execute(f"SET LOCAL statement_timeout = {_KILL_MILLISECONDS}")
-            variants = list(experiment.variants.order_by("position"))
-            look = _last_look(experiment)
-            units, source = _units_at(look, variants), "last look"
-            if not any(units.values()):
-                units, source = _assigned(variants), "assigned"
-            # Nothing was written; the limit ends here also within a larger transaction.
-            transaction.set_rollback(True)
-    except (DatabaseError, KeyError, TypeError):
-        log.warning("kill.evidence_missing", experiment=experiment.key, exc_info=True)
-        return {}
-    treated = {one.key: units[one.key] for one in variants if not one.is_control}
-    is_capped = source == "assigned" and MOST_COUNTED in units.values()
-    return {
-        "control": next((one.key for one in variants if one.is_control), ""),
-        "affected_count": sum(treated.values()),
-        "affected": ("at least " if is_capped else "")
-        + ", ".join(f"{plural(n, 'unit')} of {key}" for key, n in treated.items()),
-        "units": units,
-        "units_source": source,
-        "units_are_at_least": is_capped,
-        "look": look
-        and {
-            "id": look.pk,
-            "at": look.at.isoformat(),
-            "decision": look.decision,
-            "variant": look.variant,
-            "sentence": look.sentence,
-        },
-    }
-
-
-def _last_look(experiment: Experiment) -> Look | None:
-    """Of the current phase."""
-    phase = experiment.epochs.order_by("-number").values("phase")[:1]
-    return experiment.looks.filter(phase=Subquery(phase)).order_by("-id").first()
-
-
-def _units_at(look: Look | None, variants: Sequence[Variant]) -> dict[str, int]:
-    traffic = [] if look is None else look.health["traffic"]
-    return {one.key: sum(row["units"] for row in traffic if row["variant"] == one.key) for one in variants}
-
-
-def _assigned(variants: Sequence[Variant]) -> dict[str, int]:
-    """Units that ever got each variant; counted up to MOST_COUNTED, so that millions cost no more."""
-    return {one.key: one.assignments.order_by()[:MOST_COUNTED].count() for one in variants}
 
 
 def stop(experiment: Experiment, *, by: Actor, now: datetime, reason: str = "") -> Experiment:

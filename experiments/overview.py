@@ -116,7 +116,8 @@ def sentence(experiment: Experiment, variants: Sequence[Variant], now: datetime)
                 f"Stopped after {lasted} with {n} assigned. Everyone gets the control {control}. {following}"
             )
         case State.SHIPPED:
-            return f"Shipped: everyone gets the config of {experiment.shipped_variant}. {following}"
+            everyone = "everyone but the global holdout" if experiment.obeys_holdout else "everyone"
+            return f"Shipped: {everyone} gets the config of {experiment.shipped_variant}. {following}"
         case State.ARCHIVED:
             return "Archived: clients that still ask are told that there is no such experiment."
 

@@ -20,7 +20,6 @@ from experiments.definition import in_percent
 from experiments.epochs import WEIGHT_KINDS
 from experiments.forms import ConfigsForm, CoverageForm, KindForm, MoveForm, WeightsForm
 from experiments.models import EpochKind, Experiment
-from experiments.overview import units
 from triageops.rest import Problem
 
 EDIT, PREVIEW, CONFIRM = "edit", "preview", "confirm"
@@ -121,7 +120,7 @@ def _simple(
     form = MoveForm(request.POST if step == CONFIRM else None, experiment=experiment)
     if step == CONFIRM and form.is_valid():
         return _finish(admin, request, experiment, action, arguments, form)
-    context = {"effects": effects_of(experiment, action, arguments)}
+    context = {"effects": effects.of_change(experiment, action, arguments)}
     return _second(admin, request, experiment, numbers, form, title, **context)
 
 
@@ -218,25 +217,3 @@ def summary(action: str, arguments: Mapping[str, Any]) -> str:
     if action == "unforce":
         return f"{arguments['unit']} is no longer forced"
     return f"new config of {', '.join(arguments['configs'])}"
-
-
-def effects_of(experiment: Experiment, action: str, arguments: Mapping[str, Any]) -> list[str]:
-    """What a change does that somebody may have to approve."""
-    if action == "ship":
-        total = sum(one.assigned_count for one in experiment.variants.counted())
-        return [
-            f"Everyone who asks, but the global holdout, gets the config of {arguments['variant']}, also those who were not among the "
-            f"{units(experiment, total)} of the experiment.",
-            "One person can take it back; then everyone gets the control's config again.",
-        ]
-    if action == "force":
-        return [
-            f"The unit {arguments['unit']} gets {arguments['variant']} from now on, whatever its own variant is.",
-            f"It is not analysed any more, even after it is removed. {effects.STAYS}",
-        ]
-    if action == "unforce":
-        return [
-            f"The unit {arguments['unit']} is treated as any other again; it stays out of the analysis.",
-            effects.STAYS,
-        ]
-    return effects.of_change(experiment, action, arguments)

@@ -125,12 +125,13 @@ def of_stop(experiment: Experiment, variants: Variants) -> list[str]:
     ]
 
 
-def of_ship(experiment: Experiment, variants: Variants) -> list[str]:
-    total = _all(variants)
+def of_ship(
+    experiment: Experiment, variants: Variants, variant: str = "the variant that you choose"
+) -> list[str]:
     return [
-        f"Everyone who asks, but the global holdout, gets the config of the variant that you choose, also those who were not among the "
-        f"{units(experiment, total)} of the experiment.",
-        "It can be taken back; then everyone gets the control's config again.",
+        f"Everyone who asks, but the global holdout, gets the config of {variant}, also those who were not among the "
+        f"{units(experiment, _all(variants))} of the experiment.",
+        "One person can take it back; then everyone gets the control's config again.",
     ]
 
 
@@ -152,7 +153,7 @@ def of_archive(experiment: Experiment, variants: Variants) -> list[str]:
 
 
 def of_change(experiment: Experiment, action: str, arguments: Mapping[str, Any]) -> list[str]:
-    """Of a change of what is under way, with the arguments that `reviews.request` keeps."""
+    """Of a change that somebody may have to approve, with the arguments that `reviews.request` keeps."""
     if action == "change_weights":
         kind, weights = EpochKind(arguments["kind"]), arguments["weights"]
         try:
@@ -162,6 +163,18 @@ def of_change(experiment: Experiment, action: str, arguments: Mapping[str, Any])
         return [f"New weights: {epochs.describe_weights(weights)}.", *preview.sentences]
     if action == "change_coverage":
         return of_coverage(experiment, arguments["coverage_bp"])
+    if action == "ship":
+        return of_ship(experiment, list(experiment.variants.counted()), arguments["variant"])
+    if action == "force":
+        return [
+            f"The unit {arguments['unit']} gets {arguments['variant']} from now on, whatever its own variant is.",
+            f"It is not analysed any more, even after it is removed. {STAYS}",
+        ]
+    if action == "unforce":
+        return [
+            f"The unit {arguments['unit']} is treated as any other again; it stays out of the analysis.",
+            STAYS,
+        ]
     return of_revision(experiment, arguments["configs"])
 
 

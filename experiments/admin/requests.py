@@ -7,7 +7,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 
 from experiments import reviews
-from experiments.admin.changes import effects_of, summary
+from experiments.admin import effects
+from experiments.admin.changes import summary
 from experiments.admin.opening import APPROVE, CHANGE, Admin, address, back, opened, person, render, tell
 from experiments.admin.results import evidence_for_shipping
 from experiments.forms import MoveForm
@@ -57,7 +58,7 @@ def decide(admin: Admin, request: HttpRequest, object_id: str) -> HttpResponse:
     context = {
         "asked": asked,
         "is_own": is_own,
-        "effects": effects_of(experiment, asked.action, asked.arguments),
+        "effects": effects.of_change(experiment, asked.action, asked.arguments),
         "evidence": evidence_for_shipping(experiment, asked.arguments["variant"])
         if asked.action == "ship"
         else [],

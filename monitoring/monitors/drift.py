@@ -22,7 +22,6 @@ from triageops.stats.bets_count import VolumeBet
 from triageops.stats.bets_rate import RateBet
 from triageops.stats.bets_score import ScoreBet
 from triageops.stats.histogram import Histogram
-from triageops.stats.variance import count_deflator
 
 FloatArray = NDArray[np.float64]
 Sides = Literal["up", "down", "both"]
@@ -171,9 +170,3 @@ def anomaly(increments: Sequence[float]) -> tuple[float, int]:
     """How much this bucket alone speaks: the logarithm of the mean of its e-values, and the bet that gives most of it."""
     values = np.array(increments, dtype=np.float64)
     return float(np.logaddexp.reduce(values) - math.log(values.size)), int(values.argmax())
-
-
-def standard_deviation_of(reference: VolumeReference, slot: int) -> float:
-    """Of a bucket's count, for a band in a plot."""
-    mu = reference.expected[slot]
-    return math.sqrt(mu / float(count_deflator(mu, reference.dispersion)) * reference.inflation)

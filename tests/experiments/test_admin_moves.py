@@ -313,7 +313,7 @@ def test_pages_of_no_experiment_are_not_found_and_need_a_login(admin_client: Cli
         (paused, "Paused: everyone gets the config of the control gpt-4"),
         (halted, "Halted: everyone gets the config of the control gpt-4."),
         (stopped, "Ship a variant, or archive it."),
-        (shipped, "Shipped: everyone gets the config of claude-2."),
+        (shipped, "Shipped: everyone but the global holdout gets the config of claude-2."),
         (archived, "Archived: clients that still ask are told"),
     ],
 )

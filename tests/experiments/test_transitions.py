@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 
-from experiments import audit, lifecycle
+from experiments import audit, kill_evidence, lifecycle
 from experiments.audit import Change, InvalidTransition
 from experiments.lifecycle import NeedsPerson, NotReady
 from experiments.models import (
@@ -320,7 +320,7 @@ def test_kill_before_any_look_freezes_how_many_were_assigned() -> None:
 
 
 def test_kill_counts_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "MOST_COUNTED", 2)
+    monkeypatch.setattr(kill_evidence, "MOST_COUNTED", 2)
     experiment = running()
     assign(experiment, "claude-2", 3)
     found = killed(experiment)
@@ -334,7 +334,7 @@ def test_kill_goes_on_when_the_database_does_not_count_in_time(monkeypatch: pyte
             cursor.execute("SELECT pg_sleep(20)")
         return {}
 
-    monkeypatch.setattr(lifecycle, "_assigned", slow)
+    monkeypatch.setattr(kill_evidence, "_assigned", slow)
     assert set(killed(running())) == {"headline"}
     assert Experiment.objects.get().state == State.HALTED
     with connection.cursor() as cursor:
