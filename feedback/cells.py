@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import numpy as np
@@ -37,16 +37,17 @@ _LOG = LogBins().name
 
 @dataclass(frozen=True)
 class Times:
-    """In which buckets something that occurred at a moment is counted."""
+    """In which buckets something that occurred at a moment is counted; `age`: how old its bucket is then at least."""
 
     bucket_seconds: int
     closed_until: datetime
+    age: timedelta = timedelta(0)
 
     def places(self, occurred_at: datetime) -> tuple[tuple[int, datetime, datetime], ...]:
         """(grain, bucket_at, visible_at) of the fine and of the hourly bucket."""
         fine = self._start(occurred_at, self.bucket_seconds)
         hour = self._start(occurred_at, HOUR)
-        return (self.bucket_seconds, fine, max(fine, self.closed_until)), (HOUR, hour, hour)
+        return (self.bucket_seconds, fine, max(fine + self.age, self.closed_until)), (HOUR, hour, hour)
 
     @staticmethod
     def _start(at: datetime, seconds: int) -> datetime:

@@ -11,7 +11,8 @@ from psycopg2.extras import execute_values
 Row = tuple[Any, ...]
 """Texts, numbers, times and None."""
 
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+"""The backslash first: the others bring new ones."""
 
 
 def copy_in(cursor: CursorWrapper, table: str, columns: str, rows: Sequence[Row]) -> None:
@@ -62,4 +63,8 @@ def copy_text(rows: Sequence[Row]) -> str:
 def _field(value: str | float | datetime | None) -> str:
     if value is None:
         return "\\N"
-    return str(value).translate(_ESCAPES)
+    text = str(value)
+    # Not by str.translate, which looks at each character of a long text by itself.
+    for character, escaped in _ESCAPES.items():
+        text = text.replace(character, escaped)
+    return text

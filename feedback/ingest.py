@@ -21,7 +21,7 @@ from psycopg2 import errors
 from feedback.copying import Row, copy_in, execute_rows
 from feedback.models import FactKind
 from feedback.shapes import FeedbackShape, Shape
-from feedback.tables import FEEDBACK, Key, Stored, Table
+from feedback.tables import FEEDBACK, Attachment, Key, Stored, Table
 from triageops.rest import Conflict, NotFound, Problem
 
 ShapeT = TypeVar("ShapeT", bound=Shape)
@@ -97,15 +97,16 @@ def record(table: Table[ShapeT], item: ShapeT, key_id: int, now: datetime) -> Ou
     row = table.row(item, key_id, now.isoformat())
     marks = ", ".join(["%s"] * len(row))
     source = f"SELECT {key_id}, %s::date, '{table.kind.value}', {_shard()}, 1, 1, 0, 0 FROM fact"
+    attached = table.attached(item, row)
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
             WITH fact AS (
                 INSERT INTO {table.name} ({table.column_list}) VALUES ({marks}) ON CONFLICT DO NOTHING RETURNING id
-            ), entry AS ({_ENTER.format(source=source)})
+            ), entry AS ({_ENTER.format(source=source)}){_attach(table, attached)}
             SELECT id FROM fact
             """,
-            [*row, now.date()],
+            [*row, now.date(), *(attached or ())],
         )
         is_new = cursor.fetchone() is not None
     if is_new:
@@ -114,6 +115,15 @@ def record(table: Table[ShapeT], item: ShapeT, key_id: int, now: datetime) -> Ou
     if isinstance(outcome, Problem):
         raise outcome
     return outcome
+
+
+def _attach(table: Table[ShapeT], attached: Row | None) -> str:
+    """One more part of the statement that stores a fact, for what belongs to it."""
+    if attached is None or table.attachment is None:
+        return ""
+    marks = ", ".join(["%s"] * len(attached))
+    target = f"{table.attachment.name} ({table.attachment.column_list})"
+    return f", attached AS (INSERT INTO {target} SELECT {marks} FROM fact)"
 
 
 def _stored(row: Row, now: datetime) -> Stored:
@@ -281,14 +291,23 @@ def _store(
     new = [(index, item) for key, (index, item) in first.items() if key not in found]
     now_text = now.isoformat()
     rows = [table.row(item, key_id, now_text) for _, item in new]
-    for (index, _), row in zip(new, _insert(cursor, table, rows), strict=True):
+    attached = []
+    for (index, item), row in zip(new, _insert(cursor, table, rows), strict=True):
         if row is not None:
             results[index] = Outcome(_stored(row, now), is_repeat=False)
+            attached.append(table.attached(item, row))
+    if table.attachment is not None:
+        _copy_attached(cursor, table.attachment, [row for row in attached if row is not None])
     rest = [entry for entry in keyed if entry[1] not in results]
     lost = [key for key, _, _ in rest if key not in found]
     found |= table.find(cursor, lost) if lost else {}
     for key, index, item in rest:
         results[index] = _settle(cursor, table, item, found[key], key_id, now)
+
+
+def _copy_attached(cursor: CursorWrapper, attachment: Attachment[ShapeT], rows: list[Row]) -> None:
+    if rows:
+        copy_in(cursor, attachment.name, attachment.column_list, rows)
 
 
 def _find_if_likely(cursor: CursorWrapper, table: Table[ShapeT], keys: list[Key]) -> dict[Key, Stored]:

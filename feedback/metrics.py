@@ -12,7 +12,7 @@ FACTS = Counter("triageops_facts_total", "Facts received, by what became of them
 
 @read_at_scrape
 def state() -> Iterator[Metric]:
-    cursor = RollupCursor.objects.first()
+    cursor = RollupCursor.objects.filter(name="facts").first()
     age = (timezone.now() - cursor.updated_at).total_seconds() if cursor else float("nan")
     yield GaugeMetricFamily(
         "triageops_rollup_age_seconds", "Time since facts were last rolled up.", value=age

@@ -194,6 +194,51 @@ class Response(Fact):
         return self.response_id
 
 
+class Embedding(models.Model):
+    """The embedding of one response, as float32 numbers, little-endian."""
+
+    response_id = models.CharField(max_length=KEY_MAX)
+    embedding_model = models.CharField(max_length=KEY_MAX, blank=True)
+    dims = models.IntegerField()
+    vector = models.BinaryField()
+    tx = TransactionIdField(db_default=CurrentTransactionId(), editable=False)
+
+    class Meta:
+        ordering = ("-id",)
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["response_id"], name="embedding_once_per_response")
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tx"], name="embedding_tx"),
+            models.Index(fields=["embedding_model", "dims", "id"], name="embedding_by_model"),
+        ]
+
+    def __str__(self) -> str:
+        return f"embedding of {self.response_id}"
+
+
+class EmbeddingCentroid(models.Model):
+    """The mean direction of embeddings, from which the distances of later ones are measured; it never changes."""
+
+    embedding_model = models.CharField(max_length=KEY_MAX, blank=True)
+    dims = models.IntegerField()
+    version = models.IntegerField()
+    vector = models.BinaryField(help_text="float64 numbers, little-endian.")
+    n = models.IntegerField(help_text="How many embeddings it is the mean of.")
+    learned_at = models.DateTimeField(help_text="Measures the embeddings of responses received since.")
+
+    class Meta:
+        ordering = ("embedding_model", "dims", "version")
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["embedding_model", "dims", "version"], name="embedding_centroid_once_per_version"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.embedding_model or 'no model'} · {self.dims} · version {self.version}"
+
+
 class QualityRecord(Fact):
     """What one evaluator said of one response, as numbers."""
 
@@ -343,6 +388,12 @@ class QualityMetric(models.Model):
     )
     low = models.FloatField(null=True, blank=True, help_text="Smallest possible value of a bounded score.")
     high = models.FloatField(null=True, blank=True, help_text="Largest possible value of a bounded score.")
+    good_from = models.FloatField(
+        null=True,
+        blank=True,
+        help_text="Values from here on (or up to here, where lower is better) count as good; empty: 0.5 for rates,"
+        " the middle of the bounds for bounded scores.",
+    )
     description = models.TextField(blank=True, help_text="One sentence that a newcomer understands.")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -367,6 +418,20 @@ class QualityMetric(models.Model):
         if self.kind == MetricKind.BOUNDED and self.low is not None and self.high is not None:
             return (self.low, self.high)
         return None
+
+    @property
+    def good_line(self) -> float | None:
+        """Where good begins; None when nobody said so and there are no bounds to have a middle."""
+        if self.good_from is not None:
+            return self.good_from
+        return None if self.bounds is None else self.bounds[0] + (self.bounds[1] - self.bounds[0]) / 2
+
+    def is_good(self, value: float) -> bool | None:
+        """None where good is not defined: no direction, or no line."""
+        line = self.good_line
+        if line is None or self.direction == Direction.NONE:
+            return None
+        return value >= line if self.direction == Direction.HIGHER else value <= line
 
 
 class Slice(models.Model):
@@ -420,7 +485,9 @@ class Bucket(models.Model):
 class Rollup(Bucket):
     """The moments and the histogram of one metric in one slice and one bucket of time."""
 
-    metric = models.CharField(max_length=64)
+    metric = models.CharField(
+        max_length=80, help_text="Key of a quality metric, or agreement:<key> (feedback/agreement.py)."
+    )
     bins = models.CharField(
         max_length=64, help_text="Name of the histogram's bins (triageops.stats.histogram)."
     )
@@ -467,11 +534,16 @@ class FeedbackRollup(Bucket):
 
 
 class RollupCursor(models.Model):
-    """How far the facts are in the rollups (one row)."""
+    """How far one kind of counting is: “facts” (feedback/rollups.py) or “agreement” (feedback/agreement.py)."""
 
     name = models.CharField(max_length=16, primary_key=True)
-    tx = TransactionIdField(help_text="All facts of transactions before this one are in.")
-    closed_until = models.DateTimeField(help_text="No rollup gets a visible_at before this any more.")
+    tx = TransactionIdField(help_text="Facts: all of transactions before this one are in.")
+    closed_until = models.DateTimeField(
+        help_text="Facts: no rollup gets a visible_at before this any more. Agreement: all buckets before this are in."
+    )
+    again_until = models.DateTimeField(
+        null=True, help_text="Agreement: what lies before this is counted anew, and was seen already."
+    )
     updated_at = models.DateTimeField()
 
     def __str__(self) -> str:

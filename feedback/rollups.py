@@ -23,10 +23,10 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from feedback import cells, tallies
+from feedback import cells, embeddings, tallies
 from feedback.cells import Emitted, Times
 from feedback.models import QualityMetric, RollupCursor
-from feedback.shapes import RESPONSE_METRICS
+from feedback.shapes import EMBEDDING_DISTANCE, RESPONSE_METRICS
 from feedback.spans import TABLES, Span, next_span
 
 MAX_METRICS = 1_000
@@ -71,7 +71,7 @@ def _complain(now: datetime) -> None:
         raise HeldBack(
             f"A transaction that is open since {oldest:%Y-%m-%d %H:%M:%S} holds back the rollups: end it."
         )
-    closed_until = RollupCursor.objects.values_list("closed_until", flat=True).first()
+    closed_until = RollupCursor.objects.filter(name="facts").values_list("closed_until", flat=True).first()
     if closed_until is not None and closed_until > now + _PATIENCE:
         raise ClockJumped(
             f"Buckets are closed until {closed_until:%Y-%m-%d %H:%M:%S}, in the future: set the clocks."
@@ -95,6 +95,12 @@ def rebuild() -> None:
     come late, before the watermarks of the monitors: evidence already used is not used again.
     """
     with transaction.atomic(), connection.cursor() as cursor:
+        # First, as agreement.take_in locks this one before that of the facts.
+        cursor.execute(
+            "UPDATE feedback_rollupcursor SET again_until = greatest(again_until, closed_until), closed_until = %s"
+            " WHERE name = 'agreement'",
+            [_BEGINNING],
+        )
         cursor.execute("SELECT 1 FROM feedback_rollupcursor WHERE name = 'facts' FOR UPDATE")
         for table in TABLES:
             cursor.execute(
@@ -118,7 +124,7 @@ def _one_batch(now: datetime) -> tuple[int, bool]:
             return 0, cursor.rowcount == 0
         span = next_span(cursor, int(row[0]))
         times = Times(settings.BUCKET_SECONDS, closed_until=row[1])
-        count = _take_in(cursor, span, times)
+        count = _take_in(cursor, span, times, now)
         closed_until = max(row[1], _closing_now(now)) if span.is_whole else row[1]
         cursor.execute(
             "UPDATE feedback_rollupcursor SET tx = %s::text::xid8, closed_until = %s, updated_at = %s"
@@ -140,10 +146,12 @@ def closing_at(now: datetime) -> datetime:
     return datetime.fromtimestamp(at - at % settings.BUCKET_SECONDS, tz=UTC)
 
 
-def _take_in(cursor: CursorWrapper, span: Span, times: Times) -> int:
+def _take_in(cursor: CursorWrapper, span: Span, times: Times, now: datetime) -> int:
     bounds = {metric.key: metric.bounds for metric in QualityMetric.objects.all()}
+    bounds[EMBEDDING_DISTANCE] = embeddings.BOUNDS
     emitted = Emitted(times, {name: interval for name, interval in bounds.items() if interval is not None})
     count = _responses(cursor, span, emitted) + _quality(cursor, span, emitted)
+    embeddings.take_in(cursor, span, emitted, now)
     _discover(emitted, {*bounds, *RESPONSE_METRICS})
     cells.write(cursor, emitted)
     return count + tallies.take_in(cursor, span.start, span.end, times)

@@ -53,7 +53,17 @@ class FeedbackWithHistorySerializer(FeedbackSerializer):
 class QualityMetricSerializer(serializers.ModelSerializer[QualityMetric]):
     class Meta:
         model = QualityMetric
-        fields: ClassVar = ["key", "kind", "direction", "unit", "low", "high", "description", "created_at"]
+        fields: ClassVar = [
+            "key",
+            "kind",
+            "direction",
+            "unit",
+            "low",
+            "high",
+            "good_from",
+            "description",
+            "created_at",
+        ]
 
 
 class QualityMetricsSerializer(serializers.Serializer[object]):

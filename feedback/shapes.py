@@ -4,11 +4,12 @@ Pure: msgspec checks types, lengths and unknown fields while it parses; `check` 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
+import numpy as np
 from msgspec import UNSET, Meta, UnsetType
 
 from triageops.rest import InvalidInput
@@ -26,6 +27,14 @@ Instant = Annotated[datetime, Meta(tz=True)]
 
 RESPONSE_METRICS = ("latency_seconds", "cost", "input_tokens", "output_tokens", "error", "cache_hit")
 """Metrics that every response has by its own fields; clients may not use these names for others."""
+
+EMBEDDING_DISTANCE = "embedding_distance"
+RESERVED_METRICS = (*RESPONSE_METRICS, EMBEDDING_DISTANCE)
+"""What is measured of a response here."""
+
+EMBEDDING_MAX = 4096
+_COMPONENT_MAX = 1e38
+"""float32 holds no more than 3.4e38."""
 
 EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)
 FUTURE_ALLOWED = timedelta(minutes=10)
@@ -50,6 +59,12 @@ def _check_time(at: datetime, now: datetime) -> None:
 
 def _check_metrics(metrics: Mapping[str, float | None], bounds: Bounds) -> None:
     for name, value in metrics.items():
+        if name == EMBEDDING_DISTANCE:
+            raise InvalidInput(
+                f"{name!r} is measured here, from the embedding of the response.",
+                field=f"metrics.{name}",
+                fix="Send the embedding, or choose another name.",
+            )
         if name in RESPONSE_METRICS:
             raise InvalidInput(
                 f"{name!r} is a field of the response, not a quality metric.",
@@ -74,6 +89,21 @@ def _check_response_id(response_id: str | None) -> None:
         field="response_id",
         fix="Use letters, digits and signs that can be printed; “bulk” is taken.",
     )
+
+
+def _check_embedding(embedding: Sequence[float] | None, embedding_model: str) -> None:
+    if embedding is None and embedding_model:
+        raise InvalidInput(
+            "embedding_model was sent without an embedding.",
+            field="embedding_model",
+            fix="Send the embedding too, or leave its model out.",
+        )
+    if embedding is not None and not np.asarray(embedding, dtype=np.float32).any():
+        raise InvalidInput(
+            "The embedding is all zeros: it has no direction.",
+            field="embedding",
+            fix="Send the numbers that the embedding model gave, or leave the embedding out.",
+        )
 
 
 def _depth(value: Any, limit: int) -> int:
@@ -132,6 +162,14 @@ class ResponseShape(Shape, kw_only=True):
         Meta(max_length=32),
     ] = {}
     metrics: Metrics = {}
+    embedding: (
+        Annotated[
+            list[Annotated[float, Meta(ge=-_COMPONENT_MAX, le=_COMPONENT_MAX)]],
+            Meta(min_length=1, max_length=EMBEDDING_MAX),
+        ]
+        | None
+    ) = None
+    embedding_model: Name = ""
     prompt: str | UnsetType | None = UNSET
     answer: str | UnsetType | None = UNSET
 
@@ -139,6 +177,7 @@ class ResponseShape(Shape, kw_only=True):
         super().check(now, bounds)
         _check_response_id(self.response_id)
         _check_metrics(self.metrics, bounds)
+        _check_embedding(self.embedding, self.embedding_model)
         if self.response_id is None and self.idempotency_key is None and not self.request_id:
             raise InvalidInput(
                 "A response without response_id cannot be sent twice safely.",

@@ -7,7 +7,9 @@ from django.db.backends.utils import CursorWrapper
 BATCH = 5_000
 """Facts of one kind in one transaction, about."""
 
-TABLES = ("feedback_response", "feedback_qualityrecord", "feedback_feedback", "feedback_feedbackrevision")
+TABLES = (
+    "feedback_response", "feedback_qualityrecord", "feedback_feedback", "feedback_feedbackrevision", "feedback_embedding",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
+import numpy as np
 from django.db.backends.utils import CursorWrapper
 from uuid_utils import uuid7
 
@@ -31,6 +32,20 @@ class Stored(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Attachment(Generic[ShapeT]):
+    """What is stored with some of the facts, in a table of its own: `row` gives, for an item and the response's id, the
+    values of `columns`, or None when this item has none."""
+
+    name: str
+    columns: tuple[str, ...]
+    row: Callable[[ShapeT, str], Row | None]
+
+    @property
+    def column_list(self) -> str:
+        return ", ".join(self.columns)
+
+
+@dataclass(frozen=True)
 class Table(Generic[ShapeT]):
     """Where facts of one kind are kept.
 
@@ -45,6 +60,11 @@ class Table(Generic[ShapeT]):
     row: Callable[[ShapeT, int, str], Row]
     key: Callable[[ShapeT, int], Key]
     find: Callable[[CursorWrapper, Sequence[Key]], dict[Key, Stored]]
+    attachment: Attachment[ShapeT] | None = None
+
+    def attached(self, item: ShapeT, row: Row) -> Row | None:
+        """The row that is stored together with `row`; None for none."""
+        return None if self.attachment is None else self.attachment.row(item, row[5])
 
     @property
     def column_list(self) -> str:
@@ -115,6 +135,13 @@ def _find_responses(cursor: CursorWrapper, keys: Sequence[Key]) -> dict[Key, Sto
     return found
 
 
+def _embedding_row(item: ResponseShape, response_id: str) -> Row | None:
+    if item.embedding is None:
+        return None
+    vector = np.asarray(item.embedding, dtype="<f4").tobytes().hex()
+    return response_id, item.embedding_model, len(item.embedding), f"\\x{vector}"
+
+
 RESPONSES = Table(
     kind=FactKind.RESPONSE,
     name="feedback_response",
@@ -122,6 +149,9 @@ RESPONSES = Table(
     row=_response_row,
     key=_response_key,
     find=_find_responses,
+    attachment=Attachment(
+        "feedback_embedding", ("response_id", "embedding_model", "dims", "vector"), _embedding_row
+    ),
 )
 
 

@@ -4,7 +4,7 @@ The watermark moves in the same transaction, under the monitor's lock: a bucket 
 killed. Late facts become visible in a later bucket (feedback/rollups.py), so nothing behind the watermark ever changes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -15,14 +15,14 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F
 
-from feedback.models import QualityMetric
-from feedback.stats import ClosedBucket, closed_buckets, closed_until
+from feedback.stats import closed_until
 from monitoring import metrics
-from monitoring.models import Incident, Monitor, MonitorSlice
-from monitoring.monitors.kind import Detector
-from monitoring.slices import OTHER, slice_key
-from monitoring.tracking import TrackedSlice
-from triageops.stats.moments import Moments
+from monitoring.desk import Desk
+from monitoring.freezing import Frozen
+from monitoring.gathering import times
+from monitoring.models import Monitor
+from monitoring.references import Known
+from monitoring.sources import Bucket
 
 log = structlog.get_logger(__name__)
 
@@ -74,78 +74,48 @@ def check(monitor_id: int, now: datetime) -> CheckResult | None:
         closed = max(closed_until() or monitor.watermark_at, monitor.watermark_at)
         piece = timedelta(seconds=BUCKETS_PER_CHECK * settings.BUCKET_SECONDS)
         until = min(closed, monitor.watermark_at + piece)
-        buckets = closed_buckets(
-            monitor.metric,
-            where=monitor.where,
-            split_by=monitor.split_by,
-            after=monitor.watermark_at,
-            until=until,
-            not_before=monitor.started_at,
-        )
-        _use(monitor, buckets, now)
-        _note_success(monitor, len(buckets), until=until, is_behind=until < closed, now=now)
+        row_count = _use(monitor, monitor.watermark_at, until, now)
+        _note_success(monitor, row_count, until=until, is_behind=until < closed, now=now)
     metrics.CHECKS.labels("ok").inc()
-    metrics.CHECKED_BUCKETS.inc(len(buckets))
-    log.debug("check.finished", monitor_id=monitor.pk, rows=len(buckets))
-    return CheckResult(len(buckets), until < closed)
+    metrics.CHECKED_BUCKETS.inc(row_count)
+    log.debug("check.finished", monitor_id=monitor.pk, rows=row_count)
+    return CheckResult(row_count, until < closed)
 
 
-def _use(monitor: Monitor, buckets: Sequence[ClosedBucket], now: datetime) -> None:
-    detector = monitor.detector(QualityMetric.objects.filter(pk=monitor.metric).first())
-    if not buckets:
-        return
-    desk = _Desk(monitor, detector, now)
-    for at, together in groupby(buckets, key=attrgetter("at")):
-        for tracked, moments in desk.sorted_into_slices(together):
-            tracked.take(moments, at=at)
-    for tracked in desk.used.values():
-        tracked.finish()
+def _use(monitor: Monitor, after: datetime, until: datetime, now: datetime) -> int:
+    """Take what became ripe into account; the number of buckets seen."""
+    source = monitor.source
+    known = Known.of(monitor, source.metric)
+    if until <= after or monitor.started_at is None:
+        return 0
+    cut = {"after": after, "until": until, "not_before": monitor.started_at}
+    buckets = source.closed(where=monitor.where, split_by=monitor.split_by, **cut)
+    against: dict[datetime, list[Bucket]] = {}
+    if monitor.is_compared:
+        where = {**monitor.where, **monitor.control}
+        for at, several in groupby(
+            source.closed(where=where, split_by=monitor.split_by, **cut), key=attrgetter("at")
+        ):
+            against[at] = list(several)
+    desk = Desk(monitor, source, known, now)
+    frozen = Frozen.between(after - source.maturity, until)
+    for at, together in _by_time(
+        buckets, after - source.maturity, until - source.maturity, is_dense=desk.is_dense
+    ):
+        for tracked, sample in desk.sorted_into_slices(at, together, against.get(at, [])):
+            tracked.take(sample, at=at, is_frozen=frozen.covers(at, tracked.row.labels))
+    desk.save()
+    filled = [bucket.at for bucket in buckets if bucket.sample.n]
+    monitor.last_row_at = max(filled, default=monitor.last_row_at)
+    return len(buckets)
 
 
-class _Desk:
-    """All slices of one monitor during one check; a combination that is seen first gets the next free place."""
-
-    def __init__(self, monitor: Monitor, detector: Detector, now: datetime) -> None:
-        self.monitor, self.detector, self.now = monitor, detector, now
-        self.rows = {row.key: row for row in monitor.slices.all()}
-        self.open = {row.slice_key: row for row in Incident.objects.open().filter(monitor=monitor)}
-        self.used: dict[str, TrackedSlice] = {}
-
-    def sorted_into_slices(self, buckets: Iterable[ClosedBucket]) -> list[tuple[TrackedSlice, Moments]]:
-        """The buckets of one time, largest first when places are given away, those without a place together."""
-        parts: dict[str, list[Moments]] = {}
-        for bucket in sorted(buckets, key=lambda bucket: (-bucket.moments.n, bucket.group)):
-            if bucket.moments.n:
-                key = self._place(dict(zip(self.monitor.split_by, bucket.group, strict=True)))
-                parts.setdefault(key, []).append(bucket.moments)
-        return [(self._tracked(key), Moments.merge(moments)) for key, moments in parts.items()]
-
-    def _place(self, labels: dict[str, str]) -> str:
-        key = slice_key(labels)
-        row = self.rows.get(key)
-        if row is not None and row.is_tracked:
-            return key
-        named_count = sum(row.is_tracked and row.key != OTHER for row in self.rows.values())
-        if named_count >= self.monitor.max_slices:
-            key, labels = OTHER, {}
-        self._track(key, {**self.monitor.where, **labels})
-        return key
-
-    def _track(self, key: str, labels: dict[str, str]) -> None:
-        row = self.rows.get(key)
-        if row is None:
-            row = MonitorSlice.objects.create(monitor=self.monitor, key=key, labels=labels)
-            self.rows[key] = row
-        row.is_tracked, row.labels = True, labels
-
-    def _tracked(self, key: str) -> TrackedSlice:
-        if key not in self.used:
-            row, incident = self.rows[key], self.open.get(key)
-            row.monitor = self.monitor
-            if incident is not None:
-                incident.monitor = self.monitor
-            self.used[key] = TrackedSlice(row, self.detector, incident, self.now)
-        return self.used[key]
+def _by_time(
+    buckets: Sequence[Bucket], start: datetime, end: datetime, *, is_dense: bool
+) -> Iterator[tuple[datetime, list[Bucket]]]:
+    found = {at: list(together) for at, together in groupby(buckets, key=attrgetter("at"))}
+    for at in times(start, end) if is_dense else found:
+        yield at, found.get(at, [])
 
 
 def _note_success(
@@ -167,6 +137,7 @@ def _note_success(
             "check_error",
             "failure_count",
             "due_at",
+            "last_row_at",
         ]
     )
 

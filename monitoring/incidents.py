@@ -4,7 +4,7 @@ Every transition is one event, one new version and, where somebody is told, one 
 Locks are taken in one order: the monitor, where there is one, then the incident.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from django.db.models import F
 
 from monitoring import messages, metrics
 from monitoring.models import (
+    Channel,
     EventKind,
     Incident,
     IncidentEvent,
@@ -25,6 +26,7 @@ from monitoring.models import (
     Monitor,
     MonitorSlice,
     Resolution,
+    Signal,
 )
 
 log = structlog.get_logger(__name__)
@@ -45,8 +47,11 @@ def open_or_note(
     place: MonitorSlice,
     *,
     title: str,
+    signal: Signal,
+    severity: str,
     onset_at: datetime,
     effect: dict[str, Any],
+    evidence: dict[str, Any],
     log_evidence: float,
     now: datetime,
 ) -> Incident:
@@ -57,38 +62,73 @@ def open_or_note(
         found.effect = effect
         found.save(update_fields=["alarm_count", "effect"])
         relapse(found, now=now)
+        if found.signal == Signal.ANOMALY and signal == Signal.DRIFT:
+            _move(
+                found,
+                EventKind.ESCALATED,
+                now=now,
+                tell=MessageKind.TRIGGER,
+                details={"effect": effect, "log_evidence": log_evidence},
+                signal=signal,
+                severity=severity,
+                title=title[:300],
+            )
         return found
-    monitor = place.monitor
     incident = Incident.objects.create(
-        monitor=monitor,
+        monitor=place.monitor,
         slice_key=place.key,
         labels=place.labels,
+        signal=signal,
         title=title[:300],
-        severity=monitor.severity,
+        severity=severity,
         onset_at=min(onset_at, now),
         opened_at=now,
         effect=effect,
+        evidence=evidence,
     )
     details = {"effect": effect, "log_evidence": log_evidence, "onset_at": onset_at.isoformat()}
     _begin(incident, details, by=None, now=now)
     return incident
 
 
-def open_unless_known(incident: Incident, *, details: dict[str, Any], by: User | None, now: datetime) -> bool:
-    """Open an incident of an experiment; False when there is one of this halt, or an open one of this experiment."""
+def note_slice(incident: Incident, key: str, details: dict[str, Any], *, now: datetime) -> None:
+    """An alarm about a part, or about the whole, of what is told already: written down once, told to nobody."""
+    if not incident.events.filter(kind=EventKind.NOTED, details__slice=key).exists():
+        _move(incident, EventKind.NOTED, now=now, details={"slice": key, **details})
+
+
+def open_unless_known(
+    incident: Incident,
+    *,
+    details: dict[str, Any],
+    by: User | None,
+    now: datetime,
+    channels: Iterable[Channel] | None = None,
+) -> bool:
+    """Open an incident of an experiment or of a check; False when there is one of this halt, or an open one of the same.
+
+    channels: who is told; by default who always is. The monitor, where there is one, must be locked.
+    """
     # Waits for another worker's transaction that inserts the same, and goes on when that is rolled back.
     Incident.objects.bulk_create([incident], ignore_conflicts=True)
     if not Incident.objects.filter(pk=incident.pk).exists():
         return False
-    _begin(incident, details, by=by, now=now)
+    _begin(incident, details, by=by, now=now, channels=channels)
     return True
 
 
-def _begin(incident: Incident, details: dict[str, Any], *, by: User | None, now: datetime) -> None:
+def _begin(
+    incident: Incident,
+    details: dict[str, Any],
+    *,
+    by: User | None,
+    now: datetime,
+    channels: Iterable[Channel] | None = None,
+) -> None:
     IncidentEvent.objects.create(
         incident=incident, seq=1, kind=EventKind.OPENED, at=now, by=by, details=details
     )
-    messages.enqueue(incident, MessageKind.TRIGGER, now=now)
+    messages.enqueue(incident, MessageKind.TRIGGER, now=now, channels=channels)
     _after_commit(metrics.INCIDENTS_OPENED.labels(incident.severity).inc)
     _after_commit(partial(log.warning, "incident.opened", **_ids(incident)))
 
@@ -113,6 +153,20 @@ def relapse(incident: Incident, *, now: datetime) -> None:
     if incident.state == IncidentState.RECOVERING:
         state = IncidentState.FIRING if incident.acknowledged_at is None else IncidentState.ACKNOWLEDGED
         _move(incident, EventKind.RELAPSED, now=now, state=state)
+
+
+def worsen(incident: Incident, *, title: str, severity: str, details: dict[str, Any], now: datetime) -> None:
+    """It is worse than was told: tell it anew. The monitor must be locked."""
+    said = {"title": title, **details}
+    _move(
+        incident,
+        EventKind.ESCALATED,
+        now=now,
+        tell=MessageKind.TRIGGER,
+        details=said,
+        title=title[:300],
+        severity=severity,
+    )
 
 
 def end(

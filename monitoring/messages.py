@@ -1,6 +1,6 @@
 """What alerts say: frozen with the state that they tell, in the same transaction. Numbers only, no words of patients."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from monitoring.models import (
     Monitor,
     OutboxMessage,
     Resolution,
+    Signal,
 )
 from monitoring.slices import SMALLEST_NAMED_GROUP, described
 from triageops import wording
@@ -25,25 +26,29 @@ from triageops import wording
 _UNNAMED = f"a group with fewer than {SMALLEST_NAMED_GROUP} records, which is not named here"
 
 
-def enqueue(incident: Incident, kind: MessageKind, *, now: datetime) -> list[OutboxMessage]:
+def enqueue(
+    incident: Incident, kind: MessageKind, *, now: datetime, channels: Iterable[Channel] | None = None
+) -> list[OutboxMessage]:
     """Write a message for each channel that wants this kind; must run in the transaction of what it tells.
 
-    The monitor's channels, or those that take experiments, hear that it began; who heard that, hears the rest.
+    The given channels, or the monitor's, or those that take experiments, hear that it began; who heard that, hears the rest.
     A disabled channel gets its message too: it waits there, seen, instead of being lost unseen.
     """
-    if kind == MessageKind.TRIGGER:
-        channels = (
-            incident.monitor.channels.all() if incident.monitor else Channel.objects.taking_experiments()
-        )
-    else:
-        told = incident.messages.filter(kind=MessageKind.TRIGGER).values("channel")
-        channels = Channel.objects.filter(pk__in=told)
+    if channels is None:
+        channels = _channels_of(incident, kind)
     wanted = [channel for channel in channels if kind in kind_named(channel.kind).takes]
     payload = incident_payload(incident, kind, at=now) if wanted else {}
     return OutboxMessage.objects.bulk_create(
         new_message(channel, kind, payload, incident=incident, seq=incident.version, now=now)
         for channel in wanted
     )
+
+
+def _channels_of(incident: Incident, kind: MessageKind) -> Iterable[Channel]:
+    if kind != MessageKind.TRIGGER:
+        told = incident.messages.filter(kind=MessageKind.TRIGGER).values("channel")
+        return Channel.objects.filter(pk__in=told)
+    return incident.monitor.channels.all() if incident.monitor else Channel.objects.taking_experiments()
 
 
 def enqueue_test(channel: Channel, *, now: datetime) -> OutboxMessage:
@@ -79,7 +84,12 @@ def new_message(
 
 def incident_payload(incident: Incident, kind: MessageKind, *, at: datetime) -> dict[str, Any]:
     """Everything a channel may say of an incident. A group below the smallest size appears without name and numbers."""
-    about = _of_experiment(incident) if incident.monitor is None else _of_monitor(incident, incident.monitor)
+    if incident.monitor is None:
+        about = _of_experiment(incident)
+    elif incident.signal == Signal.CHECK:
+        about = _of_check(incident, incident.monitor)
+    else:
+        about = _of_monitor(incident, incident.monitor)
     if incident.state == IncidentState.RESOLVED:
         lasted = wording.seconds((at - incident.opened_at).total_seconds())
         about["summary"] = f"Resolved after {lasted}: {Resolution(incident.resolution).label}."
@@ -99,7 +109,11 @@ def incident_payload(incident: Incident, kind: MessageKind, *, at: datetime) -> 
 
 def _of_monitor(incident: Incident, monitor: Monitor) -> dict[str, Any]:
     is_small = incident.effect.get("n", 0) < SMALLEST_NAMED_GROUP
-    effect = {} if is_small else {name: value for name, value in incident.effect.items() if name != "m2"}
+    effect = (
+        {}
+        if is_small
+        else {name: value for name, value in incident.effect.items() if name not in {"m2", "sums"}}
+    )
     where = described(incident.labels, incident.slice_key) or "all records"
     found = wording.seconds((incident.opened_at - incident.onset_at).total_seconds())
     return {
@@ -113,8 +127,28 @@ def _of_monitor(incident: Incident, monitor: Monitor) -> dict[str, Any]:
         "effect": effect or None,
         "effect_text": effect_text(effect),
         "affected_count": None,
-        "alarms_per_30_days": monitor.alarms_per_30_days,
-        "budget_text": budget_text(monitor.alarms_per_30_days),
+        "alarms_per_30_days": monitor.promised_alarms,
+        "budget_text": budget_text(monitor.promised_alarms),
+        "experiment_url": "",
+        "runbook_url": monitor.runbook_url,
+    }
+
+
+def _of_check(incident: Incident, monitor: Monitor) -> dict[str, Any]:
+    """About the watching, not about records: there is no group that could be too small to be named."""
+    return {
+        "monitor": monitor.name,
+        "experiment": None,
+        "metric": monitor.metric,
+        "title": incident.title,
+        "summary": incident.evidence.get("summary", ""),
+        "labels": {},
+        "where": "the watching itself",
+        "effect": None,
+        "effect_text": "",
+        "affected_count": None,
+        "alarms_per_30_days": None,
+        "budget_text": "",
         "experiment_url": "",
         "runbook_url": monitor.runbook_url,
     }
@@ -178,7 +212,7 @@ def effect_text(effect: Mapping[str, Any]) -> str:
 
 def budget_text(alarms_per_30_days: float) -> str:
     """“1 false alarm in 30 days”."""
-    return f"{alarms_per_30_days:g} false alarm{'' if alarms_per_30_days == 1 else 's'} in 30 days"
+    return f"{float(f'{alarms_per_30_days:.2g}'):g} false alarm{'' if alarms_per_30_days == 1 else 's'} in 30 days"
 
 
 def _iso(at: datetime) -> str:

@@ -25,7 +25,7 @@ def monitor_sentence(monitor: Monitor, open_incidents: list[Incident], highest: 
 
 def promise_sentence(monitor: Monitor) -> str:
     return (
-        f"The promise: at most {budget_text(monitor.alarms_per_30_days)} on average, "
+        f"The promise: at most {budget_text(monitor.promised_alarms)} on average, "
         "over all its slices and however often one looks, as long as the true mean is not worse than the level by more "
         "than the margin. Nothing else is assumed about the numbers."
     )

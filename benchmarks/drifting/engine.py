@@ -13,7 +13,6 @@ from monitoring.monitors.drift import DistributionDrift, RateDrift
 from monitoring.monitors.reference import Usual
 from monitoring.monitors.replay import ANOMALY_SHARE
 from triageops.stats.bets_cells import SCORES
-from triageops.stats.bets_rate import RateBet
 from triageops.stats.bets_score import ScoreBet
 from triageops.stats.change import BoundedMean, advance
 
@@ -23,19 +22,20 @@ IntArray = NDArray[np.int64]
 
 
 def increments(detector: DistributionDrift | RateDrift, stream: Stream) -> FloatArray:
-    """(T, K): what detector.increments gives for each bucket. For detectors that look at both sides."""
-    if detector.sides != "both":
-        raise ValueError("both sides only")
+    """(T, K): what detector.increments gives for each bucket; of a distribution, for detectors that look at both sides."""
     if isinstance(detector, RateDrift):
         return _rate_increments(detector, stream)
     return _score_increments(detector, stream)
 
 
 def _worth(usual: Usual, n: IntArray) -> FloatArray:
-    return np.array([usual.worth(one) for one in n.tolist()])
+    sizes, index = np.unique(n, return_inverse=True)
+    return np.array([usual.worth(one) for one in sizes.tolist()])[index]
 
 
 def _score_increments(detector: DistributionDrift, stream: Stream) -> FloatArray:
+    if detector.sides != "both":
+        raise ValueError("both sides only")
     reference = detector.reference
     bet = ScoreBet(reference.cells)
     cell = np.searchsorted(reference.cells.last_bins, stream.family.bins, side="left")
@@ -57,16 +57,13 @@ def _rate_increments(detector: RateDrift, stream: Stream) -> FloatArray:
     slots = reference.when.slots(stream.starts.tolist())
     phi = _worth(reference.usual, n)
     found = np.zeros((n.size, len(detector.labels)))
-    half = len(detector.labels) // 2
     for slot in np.unique(slots).tolist():
-        rows = slots == slot
-        low, high = reference.bounds[slot]
-        if 0 < high < 1:
-            up = RateBet(min(low, high), high, "up")
-            found[rows, :half] = up.increments_of(k[rows], n[rows], phi=phi[rows])
-        if 0 < low < 1:
-            down = RateBet(low, max(low, high), "down")
-            found[rows, half:] = down.increments_of(k[rows], n[rows], phi=phi[rows])
+        rows, first = slots == slot, 0
+        for side, odds in detector.bets.items():
+            bet = detector.bet(side, slot)
+            if bet is not None:
+                found[rows, first : first + len(odds)] = bet.increments_of(k[rows], n[rows], phi=phi[rows])
+            first += len(odds)
     return found
 
 

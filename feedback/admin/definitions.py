@@ -16,7 +16,7 @@ from triageops.admin import NoDeleteAdmin, Tone, badge
 class QualityMetricForm(forms.ModelForm[QualityMetric]):
     class Meta:
         model = QualityMetric
-        fields = ("key", "kind", "direction", "unit", "low", "high", "description")
+        fields = ("key", "kind", "direction", "unit", "low", "high", "good_from", "description")
         help_texts: ClassVar = {
             "key": "The name under which clients send it, such as “helpfulness”.",
             "kind": "Decides how it is summed up and what may be sent: a rate takes 0 and 1 only.",
@@ -36,7 +36,17 @@ class QualityMetricForm(forms.ModelForm[QualityMetric]):
             for name in ("low", "high"):
                 if found.get(name) is not None:
                     self.add_error(name, "Only a bounded score has bounds; leave this empty.")
+        self._check_good_from(found)
         return found
+
+    def _check_good_from(self, found: dict[str, Any]) -> None:
+        line, low, high = found.get("good_from"), found.get("low"), found.get("high")
+        if found.get("kind") == MetricKind.RATE:
+            low, high = 0.0, 1.0
+        if line is not None and low is not None and high is not None and not low <= line <= high:
+            self.add_error(
+                "good_from", f"Must lie within the bounds, {wording.number(low)} to {wording.number(high)}."
+            )
 
 
 @admin.register(QualityMetric)

@@ -3,8 +3,10 @@
 Only rollups are read, whole hours where the window has them: the cost depends on the window, not on the history.
 """
 
-from feedback.stats.buckets import ClosedBucket, closed_buckets, closed_until
+from feedback.stats.buckets import ClosedBucket, closed_buckets, closed_until, past_buckets
+from feedback.stats.by_dimension import ByDimension, feedback_by_dimension, moments_by_dimension
 from feedback.stats.cuts import DIMENSIONS, EVERY_RESPONSE, Cut, Group, UnknownDimension, Window
+from feedback.stats.feedback_buckets import Volume, feedback_buckets, volume_buckets
 from feedback.stats.opinions import FeedbackStats, TypeStats, feedback_stats, unmatched_count
 from feedback.stats.quality import MetricStats, quality_stats
 from feedback.stats.series import (
@@ -14,10 +16,12 @@ from feedback.stats.series import (
     quality_series,
     shares_over_time,
 )
+from feedback.stats.usage import Usage, watchable
 
 __all__ = [
     "DIMENSIONS",
     "EVERY_RESPONSE",
+    "ByDimension",
     "ClosedBucket",
     "Cut",
     "FeedbackStats",
@@ -26,14 +30,22 @@ __all__ = [
     "SeriesPoint",
     "TypeStats",
     "UnknownDimension",
+    "Usage",
+    "Volume",
     "Window",
     "closed_buckets",
     "closed_until",
+    "feedback_buckets",
+    "feedback_by_dimension",
     "feedback_series",
     "feedback_stats",
     "metric_series",
+    "moments_by_dimension",
+    "past_buckets",
     "quality_series",
     "quality_stats",
     "shares_over_time",
     "unmatched_count",
+    "volume_buckets",
+    "watchable",
 ]

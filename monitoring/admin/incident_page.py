@@ -60,7 +60,7 @@ def _of_monitor(incident: Incident, monitor: Monitor, now: datetime) -> dict[str
     return {
         "where": described(incident.labels, incident.slice_key) or "all records",
         "effect": effect_text(incident.effect),
-        "budget": budget_text(monitor.alarms_per_30_days),
+        "budget": budget_text(monitor.promised_alarms),
         "charts": [
             plots.metric_chart(monitor, rows, [incident], level, title=incident.title, now=now),
             plots.evidence_chart(rows),

@@ -6,10 +6,13 @@ import dataclasses
 from typing import Any, cast
 
 from monitoring.channels.channel import ChannelKind
+from monitoring.channels.sink import Sink
 from monitoring.channels.slack import Slack
 from monitoring.channels.webhook import Webhook
 
 KINDS: tuple[type[ChannelKind], ...] = (Webhook, Slack)
+_OWN: tuple[type[ChannelKind], ...] = (Sink,)
+"""Of the product itself: nobody is offered them."""
 
 
 def choices() -> list[tuple[str, str]]:
@@ -18,7 +21,7 @@ def choices() -> list[tuple[str, str]]:
 
 def kind_named(name: str) -> type[ChannelKind]:
     """Raises LookupError: a row may outlive the kind that it was made with."""
-    for kind in KINDS:
+    for kind in (*KINDS, *_OWN):
         if kind.name == name:
             return kind
     raise LookupError(f"there is no kind of channel “{name}”")

@@ -1,5 +1,6 @@
 from typing import ClassVar, Self
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 
 from monitoring.models.monitor import Monitor
@@ -23,6 +24,7 @@ class MonitorSlice(models.Model):
     log_evidence = models.FloatField(null=True, help_text="Logarithm of the evidence; 0 is the alarm line.")
     recovery = models.JSONField(default=dict)
     bucket_at = models.DateTimeField(null=True, help_text="Start of the last bucket that was checked.")
+    last_row_at = models.DateTimeField(null=True, help_text="Start of the last bucket that had records.")
 
     objects = MonitorSliceQuerySet.as_manager()
 
@@ -48,9 +50,19 @@ class DriftEvaluation(models.Model):
         null=True, help_text="Before an alarm resets it; empty: no evidence at all."
     )
     is_alarm = models.BooleanField(default=False)
+    is_signal = models.BooleanField(
+        default=False, db_default=False, help_text="One bucket alone was too much."
+    )
+    is_frozen = models.BooleanField(
+        default=False, db_default=False, help_text="A marker covers it: no evidence."
+    )
+    expected = models.FloatField(null=True, help_text="What is usual in this bucket.")
+    low = models.FloatField(null=True, help_text="Up to here, and from `high` on, it is called a change.")
+    high = models.FloatField(null=True)
 
     class Meta:
         ordering = ("slice_id", "bucket_at")
+        indexes: ClassVar = [BrinIndex(fields=["bucket_at"], name="evaluation_bucket_at")]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["slice", "bucket_at"], name="evaluation_once_per_bucket")
         ]

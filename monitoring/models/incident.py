@@ -21,8 +21,15 @@ class Resolution(models.TextChoices):
     EXPECTED = "expected", "the change was expected"
     FALSE_POSITIVE = "false_positive", "it was a false alarm"
     MONITOR_CHANGED = "monitor_changed", "the monitor was changed"
+    BASELINE = "baseline", "accepted as the new baseline"
     RESUMED = "resumed", "the experiment was resumed"
     STOPPED = "stopped", "the experiment was stopped"
+
+
+class Signal(models.TextChoices):
+    DRIFT = "drift", "lasting change"
+    ANOMALY = "anomaly", "single bucket"
+    CHECK = "check", "the check itself"
 
 
 class IncidentQuerySet(models.QuerySet["Incident"]):
@@ -56,10 +63,15 @@ class Incident(models.Model):
         null=True, help_text="Number of the experiment's change that opened it: the halt."
     )
     evidence = models.JSONField(
-        default=dict, db_default={}, help_text="What the halt was based on; a trigger refuses to change it."
+        default=dict,
+        db_default={},
+        help_text="What it was based on when it was opened; a trigger refuses to change it.",
     )
     slice_key = models.TextField()
     labels = models.JSONField(default=dict)
+    signal = models.CharField(
+        max_length=16, choices=Signal.choices, default=Signal.DRIFT, db_default=Signal.DRIFT.value
+    )
     title = models.CharField(max_length=300)
     severity = models.CharField(max_length=16, choices=Severity.choices)
     state = models.CharField(max_length=16, choices=IncidentState.choices, default=IncidentState.FIRING)
@@ -131,6 +143,8 @@ class EventKind(models.TextChoices):
     ACKNOWLEDGED = "acknowledged"
     RECOVERING = "recovering"
     RELAPSED = "relapsed"
+    ESCALATED = "escalated"
+    NOTED = "noted", "alarm of a slice"
     RESOLVED = "resolved"
 
 

@@ -1,4 +1,4 @@
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar, Self
 
 from django.conf import settings
@@ -8,11 +8,11 @@ from django.core.validators import MaxValueValidator, MinValueValidator, URLVali
 from django.db import models
 from django.db.models import Q
 
-from feedback.models import Direction, QualityMetric
+from monitoring import sources
 from monitoring.models.channel import Channel
 from monitoring.monitors import registry
-from monitoring.monitors.kind import Detector, InvalidParameters, Metric, Unwatchable
-from monitoring.slices import dimensions
+from monitoring.monitors.kind import InvalidParameters, Kind, Unwatchable
+from monitoring.slices import ALL, dimensions
 
 MAX_SPLIT = 3
 BUDGET_DAYS = 30
@@ -26,13 +26,27 @@ class Severity(models.TextChoices):
 
 
 class MonitorState(models.TextChoices):
+    LEARNING = "learning"
+    BACKTESTED = "backtested"
     ACTIVE = "active"
     PAUSED = "paused"
+    STALE = "stale", "stale reference"
+
+
+WATCHING = (MonitorState.ACTIVE, MonitorState.STALE)
+"""States in which checks run: a reference that is old still says more than none."""
+
+
+class ReferenceMode(models.TextChoices):
+    PINNED = "pinned", "pinned: one stretch of time that stays"
+    TRAILING = "trailing", "trailing: the last weeks, with a gap; it stands still while an incident is open"
+    VARIANT = "variant", "variant: other records at the same time, such as the control"
 
 
 class MonitorQuerySet(models.QuerySet["Monitor"]):
     def active(self) -> Self:
-        return self.filter(state=MonitorState.ACTIVE)
+        """Whose checks run."""
+        return self.filter(state__in=WATCHING)
 
     def due(self, now: datetime) -> Self:
         return self.active().filter(due_at__lte=now)
@@ -44,7 +58,11 @@ class Monitor(models.Model):
     name = models.CharField(max_length=150, unique=True, help_text="As it should read in an alert.")
     description = models.TextField(blank=True, help_text="Why this is watched, for whoever is woken by it.")
     kind = models.CharField(max_length=32, choices=registry.choices, default="slo_guard")
-    metric = models.CharField(max_length=64, help_text="Key of a quality metric.")
+    metric = models.CharField(
+        max_length=80,
+        help_text="A quality metric, one of what every response has (latency_seconds, cost, error, …), “volume”, "
+        "“feedback:negative”, “feedback:positive”, “feedback:rating”, “feedback:coverage”, or “agreement:” and a metric.",
+    )
     where = models.JSONField(
         default=dict,
         blank=True,
@@ -63,13 +81,86 @@ class Monitor(models.Model):
         help_text="At most this many combinations are watched by themselves, those beyond together as “other”. "
         "The budget is split equally over all of them, so a new combination never breaks the promise.",
     )
+    is_whole_watched = models.BooleanField(
+        "watch all together too",
+        default=True,
+        db_default=False,
+        help_text="Besides the combinations, watch all records together. While an incident of all is open, alarms of "
+        "combinations are noted on it instead of telling the same thing again.",
+    )
     parameters = models.JSONField(default=dict, blank=True)
+    maturity_hours = models.FloatField(
+        "age of responses",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0), MaxValueValidator(24 * 30)],
+        help_text="Feedback comes late, so responses are compared when all are this many hours old. Empty: 6 hours for "
+        "feedback; others are looked at as soon as a bucket of time is closed.",
+    )
+    reference_mode = models.CharField(
+        max_length=16,
+        choices=ReferenceMode.choices,
+        default=ReferenceMode.PINNED,
+        db_default=ReferenceMode.PINNED.value,
+        help_text="What is usual. A kind with a fixed level needs none.",
+    )
+    reference_start_at = models.DateTimeField(
+        null=True, blank=True, help_text="Of a pinned reference. Empty: the days below, before now."
+    )
+    reference_end_at = models.DateTimeField(null=True, blank=True)
+    reference_days = models.PositiveSmallIntegerField(
+        default=28,
+        db_default=28,
+        validators=[MinValueValidator(1), MaxValueValidator(400)],
+        help_text="Four weeks or more let it learn hours of the week, two weeks hours of the day.",
+    )
+    reference_gap_hours = models.PositiveSmallIntegerField(
+        default=24,
+        db_default=24,
+        help_text="A trailing reference ends this long before now, so that a change is not learnt at once.",
+    )
+    control = models.JSONField(
+        default=dict,
+        db_default={},
+        blank=True,
+        help_text="Of a reference that is a variant: which records it is compared with, for example {“variant”: “gpt-4”}.",
+    )
+    stale_after_days = models.PositiveSmallIntegerField(
+        default=90,
+        db_default=90,
+        help_text="A pinned reference older than this is called stale; it is still watched.",
+    )
+    reference = models.ForeignKey(
+        "Reference", null=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+    learning_note = models.CharField(
+        max_length=500,
+        blank=True,
+        db_default="",
+        editable=False,
+        help_text="What is missing before it can be watched.",
+    )
     alarms_per_30_days = models.FloatField(
         "false alarms in 30 days",
-        default=1.0,
+        null=True,
+        blank=True,
+        default=None,
         validators=[MinValueValidator(1e-6), MaxValueValidator(1000)],
-        help_text="The promise: while nothing is worse than allowed, this monitor raises at most this many alarms in "
-        "30 days on average, however often it looks and however much traffic there is. Less means calmer and slower.",
+        help_text="Empty: a share of the budget of all monitors together. A number is a promise of its own, in addition "
+        "to that: while nothing has changed, at most this many alarms in 30 days on average, however often it looks. "
+        "Less means calmer and slower.",
+    )
+    weight = models.FloatField(
+        default=1.0,
+        db_default=1.0,
+        validators=[MinValueValidator(0.01), MaxValueValidator(100)],
+        help_text="How large its share of the common budget is, compared with the others.",
+    )
+    whole_alarms = models.FloatField(
+        default=0.0, db_default=0.0, editable=False, help_text="In 30 days, of all records together."
+    )
+    slice_alarms = models.FloatField(
+        default=0.0, db_default=0.0, editable=False, help_text="In 30 days, of each combination."
     )
     severity = models.CharField(max_length=16, choices=Severity.choices, default=Severity.ERROR)
     resolve_after_buckets = models.PositiveSmallIntegerField(
@@ -95,7 +186,7 @@ class Monitor(models.Model):
         help_text="What to do, for whoever is on call.",
     )
     state = models.CharField(
-        max_length=16, choices=MonitorState.choices, default=MonitorState.PAUSED, editable=False
+        max_length=16, choices=MonitorState.choices, default=MonitorState.LEARNING, editable=False
     )
     started_at = models.DateTimeField(
         null=True, editable=False, help_text="Evidence from before this is never used."
@@ -112,6 +203,9 @@ class Monitor(models.Model):
         max_length=500, blank=True, editable=False, help_text="Empty after a good check."
     )
     failure_count = models.IntegerField(default=0, editable=False, help_text="Failed checks in a row.")
+    last_row_at = models.DateTimeField(
+        null=True, editable=False, help_text="Start of the last bucket that had records."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = MonitorQuerySet.as_manager()
@@ -126,32 +220,55 @@ class Monitor(models.Model):
                 name="monitor_recovery_has_evidence",
             ),
             models.CheckConstraint(
-                condition=~Q(state=MonitorState.ACTIVE)
+                condition=~Q(state__in=[state.value for state in WATCHING])
                 | Q(started_at__isnull=False, watermark_at__isnull=False, due_at__isnull=False),
                 name="monitor_active_has_start",
             ),
         ]
         indexes: ClassVar = [
-            models.Index(fields=["due_at"], condition=Q(state=MonitorState.ACTIVE), name="monitor_due")
+            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="monitor_due_at")
         ]
 
     def __str__(self) -> str:
         return self.name
 
     @property
-    def detector_count(self) -> int:
-        """How many detectors share the budget: one for each slice and one for the pooled rest."""
-        return self.max_slices + 1 if self.split_by else 1
+    def is_watching(self) -> bool:
+        return self.state in WATCHING
 
     @property
-    def budget_per_second(self) -> float:
-        """False alarms that one slice may raise per second; see triageops.stats.change.step."""
-        return self.alarms_per_30_days / self.detector_count / (BUDGET_DAYS * 86_400)
+    def has_whole(self) -> bool:
+        """Whether all records together are a slice of their own."""
+        return not self.split_by or self.is_whole_watched
 
-    def detector(self, definition: QualityMetric | None) -> Detector:
-        """Raises LookupError, InvalidParameters and Unwatchable: the definition may have changed since this was saved."""
-        kind = registry.kind_named(self.kind)
-        return kind.read(self.parameters).detector(metric_of(self.metric, definition))
+    @property
+    def slice_count(self) -> int:
+        """How many combinations share the budget of slices: the named ones and the pooled rest."""
+        return self.max_slices + 1 if self.split_by else 0
+
+    def budget_per_second(self, key: str) -> float:
+        """False alarms that one slice may raise per second; see triageops.stats.change.step."""
+        alarms = self.whole_alarms if key == ALL and self.has_whole else self.slice_alarms
+        return alarms / (BUDGET_DAYS * 86_400)
+
+    @property
+    def promised_alarms(self) -> float:
+        """In 30 days, over all its slices."""
+        return self.whole_alarms * self.has_whole + self.slice_alarms * self.slice_count
+
+    @property
+    def is_compared(self) -> bool:
+        return self.reference_mode == ReferenceMode.VARIANT
+
+    def kind_read(self) -> Kind:
+        """Raises LookupError and InvalidParameters: the kind may have changed since this was saved."""
+        return registry.kind_named(self.kind).read(self.parameters)
+
+    @property
+    def source(self) -> sources.Source:
+        """Queries. Raises sources.UnknownSource."""
+        hours = self.maturity_hours
+        return sources.source_named(self.metric, None if hours is None else timedelta(hours=hours))
 
     def clean(self) -> None:
         errors: dict[str, str] = {}
@@ -168,17 +285,16 @@ class Monitor(models.Model):
             errors["split_by"] = "Name each of them once."
         elif len({*self.split_by, *self.where} & set(settings.SLICE_ATTRIBUTES)) > 1:
             errors["split_by"] = "Rollups are kept for one attribute at a time: use one of them."
-        errors |= self._refusals()
+        errors |= self._refusals() | self._refusals_of_reference()
         if errors:
             raise ValidationError(errors)
 
     def _refusals(self) -> dict[str, str]:
         """What the kind has against the metric or the parameters, by field."""
-        definition = QualityMetric.objects.filter(pk=self.metric).first()
-        if definition is None:
-            return {"metric": f"No quality metric is called “{self.metric}”."}
         try:
-            self.detector(definition)
+            self.kind_read().check(self.source.metric)
+        except sources.UnknownSource as error:
+            return {"metric": str(error)}
         except LookupError as error:
             return {"kind": str(error)}
         except Unwatchable as error:
@@ -187,10 +303,19 @@ class Monitor(models.Model):
             return {f"parameters.{name}": message for name, message in error.errors.items()}
         return {}
 
-
-def metric_of(key: str, definition: QualityMetric | None) -> Metric:
-    """What a monitor kind may know of a metric; one that nobody defined has neither bounds nor a direction."""
-    if definition is None:
-        return Metric(key)
-    is_higher_better = {Direction.HIGHER: True, Direction.LOWER: False}.get(Direction(definition.direction))
-    return Metric(key, definition.unit, definition.bounds, is_higher_better)
+    def _refusals_of_reference(self) -> dict[str, str]:
+        errors = {}
+        start, end = self.reference_start_at, self.reference_end_at
+        if start is not None and end is not None and start >= end:
+            errors["reference_end_at"] = "The reference has to end after it begins."
+        if self.is_compared and self.kind in {kind.name for kind in registry.KINDS if not kind.compares}:
+            errors["reference_mode"] = "This kind cannot be compared with another variant."
+        elif self.is_compared:
+            known = dimensions()
+            if not isinstance(self.control, dict) or not self.control:
+                errors["control"] = "Say which records it is compared with, such as {“variant”: “gpt-4”}."
+            elif unknown := [name for name in self.control if name not in known]:
+                errors["control"] = f"“{unknown[0]}” is not one of: {', '.join(known)}."
+            elif not all(isinstance(value, str) for value in self.control.values()):
+                errors["control"] = "This must be an object of names and texts."
+        return errors

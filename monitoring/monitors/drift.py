@@ -56,7 +56,7 @@ class DistributionDrift:
     reference: ScoreReference
     sides: Sides = "both"
 
-    @property
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         return self._bet.directions
 
@@ -87,7 +87,13 @@ class DistributionDrift:
         return tuple(worth[j] * x for j, x in zip(self._score_of, found, strict=True))
 
     def expected(self, sample: Sample) -> float:
-        return self.reference.mean
+        return self.reference.usual_mean(self.reference.when.slot(sample.at))
+
+    def band(self, sample: Sample) -> tuple[float, float]:
+        """Means that are no drift; what chance adds to that in a small bucket is not in it."""
+        slot = self.reference.when.slot(sample.at)
+        usual, (down, up) = self.reference.usual_mean(slot), self.reference.tolerated(slot)
+        return usual - down, usual + up
 
     def value(self, sample: Sample) -> float | None:
         return sample.moments.mean if sample.n else None
@@ -104,39 +110,48 @@ class RateDrift:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        ups = self.sides != "down"
-        downs = self.sides != "up"
-        return ("up",) * (len(_ODDS) * ups) + ("down",) * (len(_ODDS) * downs)
+        return tuple(side for side, odds in self.bets.items() for _ in odds)
+
+    @cached_property
+    def bets(self) -> dict[str, tuple[float, ...]]:
+        """Side, "up" or "down" -> the odds ratios that are bet on."""
+        is_small = self.reference.mean <= 0.5
+        odds = {"up": _FAR if is_small else _NEAR, "down": _NEAR if is_small else _FAR}
+        return {side: ratios for side, ratios in odds.items() if self.sides in {side, "both"}}
+
+    def bet(self, side: str, slot: int) -> RateBet | None:
+        """None where nothing can be bet on: a share of 0 or 1 is still allowed on that side."""
+        low, high = self.reference.bounds[slot]
+        if side == "up":
+            return RateBet(min(low, high), high, "up", self.bets[side]) if 0 < high < 1 else None
+        return RateBet(low, max(low, high), "down", self.bets[side]) if 0 < low < 1 else None
 
     def increments(self, sample: Sample) -> tuple[float, ...]:
         if not sample.n:
             return (0.0,) * len(self.labels)
         slot = self.reference.when.slot(sample.at)
-        low, high = self.reference.bounds[slot]
         k, phi = sample.successes, self.reference.usual.worth(sample.n)
         found: list[float] = []
-        for side in ("up", "down"):
-            if self.sides not in {side, "both"}:
-                continue
-            bet = _rate_bet(low, high, side)
-            found += (0.0,) * len(_ODDS) if bet is None else bet.increments(k, sample.n, phi=phi)
+        for side, odds in self.bets.items():
+            bet = self.bet(side, slot)
+            found += (0.0,) * len(odds) if bet is None else bet.increments(k, sample.n, phi=phi)
         return tuple(found)
 
     def expected(self, sample: Sample) -> float:
         return self.reference.usual.mean[self.reference.when.slot(sample.at)]
 
+    def band(self, sample: Sample) -> tuple[float, float]:
+        """Shares that are no drift; what chance adds to that in a small bucket is not in it."""
+        return self.reference.bounds[self.reference.when.slot(sample.at)]
+
     def value(self, sample: Sample) -> float | None:
         return sample.successes / sample.n if sample.n else None
 
 
-_ODDS = (1.12, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
-
-
-def _rate_bet(low: float, high: float, side: str) -> RateBet | None:
-    """None where nothing can be bet on: a share of 0 or 1 is still allowed on that side."""
-    if side == "up":
-        return RateBet(min(low, high), high, "up", _ODDS) if 0 < high < 1 else None
-    return RateBet(low, max(low, high), "down", _ODDS) if 0 < low < 1 else None
+_FAR, _NEAR = (1.1, 1.2, 1.35, 1.5, 1.7, 2.1, 3.0, 7.0), (1.12, 1.35, 2.0, 6.0)
+"""Odds ratios away from the nearer end of [0, 1], where there is room, and towards it, where bets on a fifth of the odds and on a
+tenth are nearly the same: all have equal weights, so fewer there leave more for the others. The smallest ones are for large buckets.
+By simulation of shares of 0.02 to 0.9 in buckets of 20 and 1000."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +176,12 @@ class VolumeDrift:
 
     def expected(self, sample: Sample) -> float:
         return self.reference.expected[self.reference.when.slot(sample.at)]
+
+    def band(self, sample: Sample) -> tuple[float, float]:
+        """Numbers in a bucket that are no drift; what chance adds to that is not in it."""
+        slot = self.reference.when.slot(sample.at)
+        usual, margin = self.reference.expected[slot], self.reference.margins[slot]
+        return usual * (1 - margin), usual * (1 + margin)
 
     def value(self, sample: Sample) -> float | None:
         return float(sample.n)

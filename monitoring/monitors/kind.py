@@ -1,4 +1,4 @@
-"""What a monitor kind is: a frozen dataclass whose fields are its parameters, and the detector it makes for a metric."""
+"""What a monitor kind is: a frozen dataclass whose fields are its parameters, and the watch that it makes for a metric."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
+from monitoring.monitors.drift import Sides
+from monitoring.monitors.learnt import Learnt
+from monitoring.monitors.sample import Sample
+from monitoring.monitors.watch import Watch
 from triageops.stats.interval import Interval
-from triageops.stats.moments import Moments
+
+Shape = Literal["score", "share", "amount", "count", "volume", "unknown"]
+"""What values are: between two bounds, 0 or 1, positive with a long tail, whole numbers, how many come, not yet known."""
 
 
 class InvalidParameters(ValueError):
@@ -26,12 +32,18 @@ class Unwatchable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What a kind has to know of a quality metric. is_higher_better and bounds: None when nobody has said so."""
+    """What a kind has to know of a metric. is_higher_better and bounds: None when nobody has said so."""
 
     key: str
     unit: str = ""
     bounds: tuple[float, float] | None = None
     is_higher_better: bool | None = None
+    shape: Shape = "unknown"
+
+    @property
+    def worse(self) -> Sides:
+        """The side that is bad; both where nobody has said which."""
+        return {True: "down", False: "up", None: "both"}[self.is_higher_better]  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,57 +67,50 @@ class Effect:
         }
 
 
-class Detector(Protocol):
-    """A kind with its parameters, made ready for one metric."""
-
-    @property
-    def baseline_count(self) -> int: ...
-
-    @property
-    def complaint(self) -> str:
-        """What an alarm says of the metric, as in “{metric} {complaint}”."""
-
-    def increments(self, moments: Moments) -> Sequence[float]:
-        """Log-e-increments of one closed bucket; ValueError for values that the metric's definition excludes."""
-
-    def effect(self, moments: Moments) -> Effect | None: ...
-
-    def is_in_band(self, moments: Moments) -> bool:
-        """Whether these records, on their own, look as they should."""
-
-    def is_recovered(self, moments: Moments) -> bool:
-        """Whether all records since the last bad ones show that it is over."""
-
-
 class Kind(Protocol):
-    """A row of the registry."""
+    """A row of the registry. learns: whether it needs a reference; is_dense: whether empty buckets are shown to it too."""
 
     name: ClassVar[str]
     title: ClassVar[str]
+    learns: ClassVar[bool]
+    is_dense: ClassVar[bool]
+    compares: ClassVar[bool]
+    """Whether another variant, at the same time, can be the reference."""
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     @property
     def level(self) -> float | None:
         """The fixed value that the metric is compared with; None where the reference is learnt."""
 
-    def detector(self, metric: Metric) -> Detector:
-        """Raises Unwatchable."""
+    def check(self, metric: Metric) -> None:
+        """Raises Unwatchable, and InvalidParameters where parameters do not fit the metric."""
+
+    def learn(self, samples: Sequence[Sample], metric: Metric, *, zone: str) -> Learnt | None:
+        """What is usual; None for a kind that learns nothing. Raises TooLittle, and ValueError for unfit values."""
+
+    def watch(self, metric: Metric, learnt: Learnt | None, *, is_compared: bool = False) -> Watch:
+        """is_compared: with `Sample.against`, another variant at the same time. Raises what check raises."""
 
     @classmethod
     def read(cls, parameters: Mapping[str, object]) -> Self:
         """The kind with these parameters; raises InvalidParameters."""
 
 
-def finite_numbers(kind: type[Kind], parameters: Mapping[str, object]) -> dict[str, float]:
-    """The parameters, all numbers, with unknown, missing and unreadable ones refused by name."""
+def values_of(kind: type[Kind], parameters: Mapping[str, object]) -> dict[str, Any]:
+    """The parameters, with unknown, missing and unreadable ones refused by name; numbers, or one of the field's choices."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
     errors = {name: "There is no such parameter." for name in parameters if name not in fields}
-    values = {}
+    values: dict[str, Any] = {}
     for name, field in fields.items():
         value = parameters.get(name)
+        choices = field.metadata.get("choices")
         if value is None:
             if field.default is dataclasses.MISSING:
                 errors[name] = "This is needed."
+        elif choices:
+            if value not in choices:
+                errors[name] = f"This must be one of: {', '.join(choices)}."
+            values[name] = value
         elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             errors[name] = "This must be a number."
         else:
@@ -113,3 +118,10 @@ def finite_numbers(kind: type[Kind], parameters: Mapping[str, object]) -> dict[s
     if errors:
         raise InvalidParameters(errors)
     return values
+
+
+def refuse_negative(values: Mapping[str, Any], *names: str) -> None:
+    """Raises InvalidParameters."""
+    errors = {name: "This cannot be negative." for name in names if values.get(name, 0.0) < 0}
+    if errors:
+        raise InvalidParameters(errors)

@@ -8,52 +8,50 @@ is worth than its records, because buckets differ (variance.py) and neighbours a
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self, cast
-from zoneinfo import ZoneInfo
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitoring.monitors.sample import Sample
-from triageops.stats.bets_cells import Cells
+from monitoring.monitors.usual import (
+    LEAST_BUCKETS,
+    LEAST_RECORDS,
+    Seasonal,
+    TooLittle,
+    Usual,
+    bucket_length,
+    wobble_of,
+)
+from triageops.stats.bets_cells import SCORES, Cells
 from triageops.stats.bets_score import score_tolerances
 from triageops.stats.buckets import Buckets
 from triageops.stats.dependence import dependence
 from triageops.stats.histogram import Histogram, bins_named
 from triageops.stats.margins import Z, rate_bounds
-from triageops.stats.season import (
-    SLOT_COUNTS,
-    Season,
-    SlotMeans,
-    chosen,
-    slot_counts,
-    slot_index,
-    slot_means,
-    slot_score_means,
-)
-from triageops.stats.variance import (
-    Components,
-    components,
-    count_deflator,
-    count_dispersion,
-    effective_count,
-    residuals,
-)
+from triageops.stats.season import slot_counts
+from triageops.stats.variance import count_deflator, count_dispersion
+
+__all__ = [
+    "LEAST_BUCKETS",
+    "LEAST_RECORDS",
+    "RateReference",
+    "ScoreReference",
+    "Seasonal",
+    "Tolerance",
+    "TooLittle",
+    "Usual",
+    "VolumeReference",
+    "as_json",
+    "from_json",
+    "main_bins",
+]
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-
-LEAST_BUCKETS = 20
-LEAST_RECORDS = 100
-
-
-class TooLittle(ValueError):
-    """The reference holds too little to learn from; says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,91 +68,11 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
-class Usual:
-    """One quantity in each slot: what is allowed, and what a bucket of n records is worth. All tuples have one entry a slot.
-
-    mean, error: the usual value and its standard error. icc, inflation: of one bucket's records, and of neighbours.
-    """
-
-    mean: tuple[float, ...]
-    error: tuple[float, ...]
-    icc: float
-    inflation: float
-    n_eff: float
-    freedom: int
-
-    def worth(self, n: float) -> float:
-        """Of each record of a bucket of n, in (0, 1]: the power of the bets."""
-        return 1 / ((1 + max(0.0, n - 1) * self.icc) * self.inflation)
-
-    @property
-    def uncertainty(self) -> float:
-        """How many standard errors cover the reference's own error, and that of its standard deviation."""
-        return Z * (1 + Z / math.sqrt(2 * self.freedom))
-
-
-@dataclass(frozen=True)
-class Seasonal:
-    """Which slot a bucket lies in."""
-
-    season: Season
-    zone: str
-
-    def slot(self, at: float) -> int:
-        return int(self.slots([at])[0])
-
-    def slots(self, starts: Sequence[float]) -> IntArray:
-        return slot_index(np.array(starts, dtype=np.int64), self.season, self._zone)
-
-    @cached_property
-    def _zone(self) -> ZoneInfo:
-        return ZoneInfo(self.zone)
-
-    @classmethod
-    def learnt(cls, starts: Sequence[float], zone: str) -> Self:
-        return cls(chosen(np.array(starts, dtype=np.int64), ZoneInfo(zone)), zone)
-
-
-def usual_of(buckets: Buckets, slots: IntArray, slot_count: int, bucket_seconds: int) -> Usual:
-    """Of the means of buckets. Raises TooLittle."""
-    learned, inflation = _wobble(buckets, slots, bucket_seconds)
-    found = slot_means(buckets, slots, slot_count, learned=learned, inflation=inflation)
-    if found is None:
-        raise TooLittle("The reference has no bucket with records.")
-    return _usual(found.mean, found.error, buckets, learned, inflation)
-
-
-def _usual(
-    mean: FloatArray, error: FloatArray, buckets: Buckets, learned: Components, inflation: float
-) -> Usual:
-    return Usual(
-        tuple(mean.tolist()),
-        tuple(error.tolist()),
-        learned.icc,
-        inflation,
-        effective_count(buckets, learned, inflation),
-        learned.degrees_of_freedom,
-    )
-
-
-def _wobble(buckets: Buckets, slots: IntArray, bucket_seconds: int) -> tuple[Components, float]:
-    if buckets.n.size < LEAST_BUCKETS or buckets.record_count < LEAST_RECORDS:
-        raise TooLittle(
-            f"The reference has {buckets.record_count} records in {buckets.n.size} buckets;"
-            f" at least {LEAST_RECORDS} in {LEAST_BUCKETS} are needed."
-        )
-    learned = components(buckets, slots)
-    if learned is None:
-        raise TooLittle("No two buckets of the reference lie in the same hour; take a longer one.")
-    found = dependence(
-        buckets.start, residuals(buckets, learned, slots), slots, bucket_seconds=bucket_seconds
-    )
-    return learned, found.inflation
-
-
-@dataclass(frozen=True)
 class ScoreReference:
-    """Of a distribution. usual: of each score in SCORES; allowed: their largest means in each slot, (slots, scores)."""
+    """Of a distribution. usual: of each score in SCORES; allowed: their largest means in each slot, (slots, scores).
+
+    mean, sd: of all values. means: of the values in each slot; empty in what was stored before they were learned.
+    """
 
     cells: Cells
     when: Seasonal
@@ -163,6 +81,7 @@ class ScoreReference:
     n: int
     mean: float
     sd: float
+    means: tuple[float, ...] = ()
 
     @classmethod
     def learnt(
@@ -176,35 +95,45 @@ class ScoreReference:
         cells = Cells.of(Histogram(scheme, pooled.histogram.get(name, {})), cell_count)
         starts = np.array([one.at for one in used], dtype=np.int64)
         counts = np.array([cells.counts(Histogram(scheme, one.histogram[name])) for one in used])
-        when = Seasonal.learnt(starts.tolist(), zone)
-        slots, slot_count = when.slots(starts.tolist()), SLOT_COUNTS[when.season]
-        seconds = bucket_length(used)
         each = Buckets.of_scores(starts, counts, cells.scores())
-        wobbles = [_wobble(one, slots, seconds) for one in each]
+        when = Seasonal.learnt(starts.tolist(), zone, each)
+        slots, seconds = when.slots(starts.tolist()), bucket_length(used)
+        wobbles = [wobble_of(one, slots, seconds) for one in each]
         icc = max(learned.icc for learned, _ in wobbles)
-        found = slot_score_means(
-            starts,
-            counts,
-            cells.scores(),
-            slots,
-            slot_count,
-            inflations=[inflation for _, inflation in wobbles],
-        )
-        if found is None:
-            raise TooLittle("The reference has no bucket with records.")
         usual = tuple(
             # What moves a bucket's mean by u moves its spread by u^2: rarely and far. The spread's own intraclass correlation
             # makes such buckets right on average only, so every score has that of the one that is tied together most.
-            replace(_usual(found.mean[:, j], found.error[:, j], buckets, *wobbles[j]), icc=icc)
-            for j, buckets in enumerate(each)
+            replace(Usual.of(buckets, slots, when.slot_count, wobble), icc=icc)
+            for buckets, wobble in zip(each, wobbles, strict=True)
         )
-        allowed = _allowed_scores(cells, found, usual, tolerance)
+        allowed = _allowed_scores(cells, usual, tolerance)
+        means = _means_of_values(used, slots, when, seconds)
         moments = pooled.moments
-        return cls(cells, when, usual, allowed, moments.n, moments.mean, moments.sd or 0.0)
+        return cls(cells, when, usual, allowed, moments.n, moments.mean, moments.sd or 0.0, means)
+
+    def usual_mean(self, slot: int) -> float:
+        """Of the values, in their own unit."""
+        return self.means[slot] if self.means else self.mean
+
+    def tolerated(self, slot: int) -> tuple[float, float]:
+        """How far (down, up) the mean may be from its usual one, in its own unit.
+
+        A mean score over the score's own standard deviation is about the shift in standard deviations, see bets_cells.
+        """
+        down, up = (
+            max(0.0, self.allowed[slot][j] - self.usual[j].mean[slot]) * self._value_per_score[j]
+            for j in (SCORES.index("down"), SCORES.index("up"))
+        )
+        return down, up
+
+    @cached_property
+    def _value_per_score(self) -> tuple[float, ...]:
+        sd = np.sqrt(np.square(self.cells.scores()) @ np.array(self.cells.shares))
+        return tuple(np.divide(self.sd, sd, out=np.zeros_like(sd), where=sd > 0).tolist())
 
 
 def _allowed_scores(
-    cells: Cells, found: SlotMeans, usual: Sequence[Usual], tolerance: Tolerance
+    cells: Cells, usual: Sequence[Usual], tolerance: Tolerance
 ) -> tuple[tuple[float, ...], ...]:
     base = score_tolerances(
         cells,
@@ -212,8 +141,24 @@ def _allowed_scores(
         shift=tolerance.shift,
         ratio=tolerance.stretch,
     )
-    unknown = found.error * np.array([one.uncertainty for one in usual])
-    return tuple(map(tuple, np.maximum(-1.0, found.mean + np.maximum(np.array(base), unknown)).tolist()))
+    each = [
+        np.array(one.mean) + np.maximum(margin, one.uncertainty * np.array(one.error))
+        for one, margin in zip(usual, base, strict=True)
+    ]
+    return tuple(map(tuple, np.maximum(-1.0, np.stack(each, axis=1)).tolist()))
+
+
+def _means_of_values(
+    used: Sequence[Sample], slots: NDArray[np.int64], when: Seasonal, seconds: int
+) -> tuple[float, ...]:
+    moments = [one.moments for one in used]
+    buckets = Buckets.of(
+        [int(one.at) for one in used],
+        [one.n for one in moments],
+        [one.mean for one in moments],
+        [one.m2 for one in moments],
+    )
+    return Usual.of(buckets, slots, when.slot_count, wobble_of(buckets, slots, seconds)).mean
 
 
 @dataclass(frozen=True)
@@ -230,12 +175,12 @@ class RateReference:
     def learnt(cls, samples: Sequence[Sample], tolerance: Tolerance, *, zone: str = "UTC") -> Self:
         """Raises TooLittle, and ValueError for values other than 0 and 1."""
         used = sorted((one for one in samples if one.n), key=lambda one: one.at)
-        starts = [int(one.at) for one in used]
-        when = Seasonal.learnt(starts, zone)
-        buckets = Buckets.of_rates(starts, [one.n for one in used], [one.successes for one in used])
-        usual = usual_of(
-            buckets, when.slots(buckets.start.tolist()), SLOT_COUNTS[when.season], bucket_length(used)
+        buckets = Buckets.of_rates(
+            [int(one.at) for one in used], [one.n for one in used], [one.successes for one in used]
         )
+        when = Seasonal.learnt([one.at for one in used], zone, [buckets])
+        slots = when.slots(buckets.start.tolist())
+        usual = Usual.of(buckets, slots, when.slot_count, wobble_of(buckets, slots, bucket_length(used)))
         bounds = tuple(
             _rate_bounds(mean, error, usual, tolerance)
             for mean, error in zip(usual.mean, usual.error, strict=True)
@@ -276,18 +221,20 @@ class VolumeReference:
         if len(used) < LEAST_BUCKETS:
             raise TooLittle(f"The reference has {len(used)} buckets; at least {LEAST_BUCKETS} are needed.")
         starts, counts = [int(one.at) for one in used], np.array([one.n for one in used])
-        when = Seasonal.learnt(starts, zone)
-        slots, slot_count = when.slots(starts), SLOT_COUNTS[when.season]
+        # A bucket is one value here: how much arrived in it.
+        values = Buckets.of(starts, np.ones(len(used), dtype=np.int64), counts, np.zeros(len(used)))
+        when = Seasonal.learnt(starts, zone, [values])
+        slots = when.slots(starts)
         dispersion = count_dispersion(counts, slots)
         if dispersion is None:
             raise TooLittle("No two buckets of the reference lie in the same hour; take a longer one.")
-        centre = np.bincount(slots, counts, slot_count) / np.maximum(
-            np.bincount(slots, minlength=slot_count), 1
+        centre = np.bincount(slots, counts, when.slot_count) / np.maximum(
+            np.bincount(slots, minlength=when.slot_count), 1
         )
         mu = np.maximum(centre[slots], 1e-9)
         standardised = (counts - mu) / np.sqrt(mu / count_deflator(mu, dispersion))
         inflation = dependence(starts, standardised, slots, bucket_seconds=bucket_length(used)).inflation
-        found = slot_counts(counts, slots, slot_count, dispersion=dispersion, inflation=inflation)
+        found = slot_counts(counts, slots, when.slot_count, dispersion=dispersion, inflation=inflation)
         if found is None:
             raise TooLittle("The reference has no buckets.")
         expected = np.maximum(found.mean, 0.0)
@@ -307,12 +254,6 @@ def main_bins(samples: Sequence[Sample]) -> str:
     return max(sorted(totals), key=lambda name: totals[name])
 
 
-def bucket_length(samples: Sequence[Sample]) -> int:
-    """Seconds; of samples that are not alike the most frequent one."""
-    lengths = Counter(round(one.seconds) for one in samples)
-    return max(1, max(sorted(lengths), key=lambda length: lengths[length], default=1))
-
-
 def as_json(reference: ScoreReference | RateReference | VolumeReference) -> dict[str, Any]:
     """Numbers, texts and lists only; from_json gives it back to the last bit."""
     if isinstance(reference, ScoreReference):
@@ -321,25 +262,26 @@ def as_json(reference: ScoreReference | RateReference | VolumeReference) -> dict
             "bins": reference.cells.scheme.name,
             "last_bins": list(reference.cells.last_bins),
             "shares": list(reference.cells.shares),
-            **_when(reference.when),
-            "usual": [_usual_json(one) for one in reference.usual],
+            **reference.when.as_json(),
+            "usual": [one.as_json() for one in reference.usual],
             "allowed": [list(one) for one in reference.allowed],
             "n": reference.n,
             "mean": reference.mean,
             "sd": reference.sd,
+            "means": list(reference.means),
         }
     if isinstance(reference, RateReference):
         return {
             "kind": "rate",
-            **_when(reference.when),
-            "usual": _usual_json(reference.usual),
+            **reference.when.as_json(),
+            "usual": reference.usual.as_json(),
             "bounds": [list(one) for one in reference.bounds],
             "n": reference.n,
             "mean": reference.mean,
         }
     return {
         "kind": "volume",
-        **_when(reference.when),
+        **reference.when.as_json(),
         "expected": list(reference.expected),
         "margins": list(reference.margins),
         "dispersion": reference.dispersion,
@@ -351,15 +293,12 @@ def as_json(reference: ScoreReference | RateReference | VolumeReference) -> dict
 def from_json(state: Mapping[str, Any]) -> ScoreReference | RateReference | VolumeReference:
     """What as_json wrote; ValueError for anything else."""
     try:
-        when = Seasonal(cast("Season", state["season"]), state["zone"])
+        when = Seasonal.from_json(state)
         if state["kind"] == "score":
-            cells = Cells(bins_named(state["bins"]), tuple(state["last_bins"]), tuple(state["shares"]))
-            usual = tuple(_usual_of(one) for one in state["usual"])
-            allowed = tuple(tuple(one) for one in state["allowed"])
-            return ScoreReference(cells, when, usual, allowed, state["n"], state["mean"], state["sd"])
+            return _score_of(state, when)
         if state["kind"] == "rate":
             bounds = tuple((low, high) for low, high in state["bounds"])
-            return RateReference(when, _usual_of(state["usual"]), bounds, state["n"], state["mean"])
+            return RateReference(when, Usual.from_json(state["usual"]), bounds, state["n"], state["mean"])
         if state["kind"] == "volume":
             return VolumeReference(
                 when,
@@ -374,27 +313,14 @@ def from_json(state: Mapping[str, Any]) -> ScoreReference | RateReference | Volu
     raise ValueError(f"no reference of kind {state['kind']!r}")
 
 
-def _when(when: Seasonal) -> dict[str, str]:
-    return {"season": when.season, "zone": when.zone}
-
-
-def _usual_json(usual: Usual) -> dict[str, Any]:
-    return {
-        "mean": list(usual.mean),
-        "error": list(usual.error),
-        "icc": usual.icc,
-        "inflation": usual.inflation,
-        "n_eff": usual.n_eff,
-        "freedom": usual.freedom,
-    }
-
-
-def _usual_of(state: Mapping[str, Any]) -> Usual:
-    return Usual(
-        tuple(state["mean"]),
-        tuple(state["error"]),
-        state["icc"],
-        state["inflation"],
-        state["n_eff"],
-        state["freedom"],
+def _score_of(state: Mapping[str, Any], when: Seasonal) -> ScoreReference:
+    return ScoreReference(
+        Cells(bins_named(state["bins"]), tuple(state["last_bins"]), tuple(state["shares"])),
+        when,
+        tuple(Usual.from_json(one) for one in state["usual"]),
+        tuple(tuple(one) for one in state["allowed"]),
+        state["n"],
+        state["mean"],
+        state["sd"],
+        tuple(state.get("means", ())),
     )

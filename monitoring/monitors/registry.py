@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from monitoring.monitors.burn_rate import BurnRate
+from monitoring.monitors.distribution import Distribution
 from monitoring.monitors.kind import Kind
+from monitoring.monitors.never import Never
+from monitoring.monitors.rate import Rate
 from monitoring.monitors.slo_guard import SloGuard
+from monitoring.monitors.triage_error import TriageError
+from monitoring.monitors.volume import Volume
 
-KINDS: tuple[type[Kind], ...] = (SloGuard,)
+KINDS: tuple[type[Kind], ...] = (Distribution, Rate, SloGuard, Volume, BurnRate, TriageError, Never)
 
 
 def choices() -> list[tuple[str, str]]:

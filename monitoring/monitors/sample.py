@@ -21,7 +21,8 @@ class Sample:
     """n values from `at` on, for `seconds`: their sum, the sum of their squares, and how many lie in each bin.
 
     Sums are exact: what was merged in another order, or in other parts, is equal to the last bit, and so is everything
-    that is computed from it. at: unix seconds. null_count: records of which the value was missing.
+    that is computed from it. at: unix seconds. null_count: records of which the value was missing. against: what those
+    show at the same time that this is compared with, where the reference is another variant.
     """
 
     at: float
@@ -31,6 +32,7 @@ class Sample:
     squares: Fraction = _NOTHING
     histogram: Counts = field(default_factory=dict)
     null_count: int = 0
+    against: Sample | None = None
 
     @classmethod
     def of_row(
@@ -59,6 +61,7 @@ class Sample:
         for one in several:
             for name, own in one.histogram.items():
                 counts.setdefault(name, Counter()).update(own)
+        others = [one.against for one in several if one.against is not None]
         begin = min((one.at for one in several), default=0.0) if at is None else at
         end = max((one.at + one.seconds for one in several), default=begin)
         return cls(
@@ -69,6 +72,7 @@ class Sample:
             sum((one.squares for one in several), start=_NOTHING),
             {name: dict(sorted(own.items())) for name, own in sorted(counts.items())},
             sum(one.null_count for one in several),
+            cls.merge(others, at=at, seconds=seconds) if others else None,
         )
 
     @property

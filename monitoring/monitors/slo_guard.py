@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Literal, Self
 
-from monitoring.monitors.kind import Effect, InvalidParameters, Metric, Unwatchable, finite_numbers
-from triageops.stats.change import BoundedMean, magnitude
-from triageops.stats.interval import mean_interval
-from triageops.stats.moments import Moments
+from monitoring.monitors.deviation import of_level
+from monitoring.monitors.kind import InvalidParameters, Metric, Unwatchable, refuse_negative, values_of
+from monitoring.monitors.learnt import Learnt
+from monitoring.monitors.sample import Sample
+from monitoring.monitors.watch import Betting
+from triageops.stats.change import BoundedMean
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,9 @@ class SloGuard:
 
     name: ClassVar[str] = "slo_guard"
     title: ClassVar[str] = "fixed level: the mean of a bounded score or a rate"
+    learns: ClassVar[bool] = False
+    is_dense: ClassVar[bool] = False
+    compares: ClassVar[bool] = False
 
     level: float = field(
         metadata={
@@ -33,12 +39,28 @@ class SloGuard:
 
     @classmethod
     def read(cls, parameters: Mapping[str, object]) -> Self:
-        values = finite_numbers(cls, parameters)
-        if values.get("margin", 0.0) < 0:
-            raise InvalidParameters({"margin": "This cannot be negative."})
+        values = values_of(cls, parameters)
+        refuse_negative(values, "margin")
         return cls(**values)
 
-    def detector(self, metric: Metric) -> FixedLevel:
+    def check(self, metric: Metric) -> None:
+        self._bets(metric)
+
+    def learn(self, samples: Sequence[Sample], metric: Metric, *, zone: str) -> None:
+        """Nothing."""
+
+    def watch(self, metric: Metric, learnt: Learnt | None = None, *, is_compared: bool = False) -> Betting:
+        bets = self._bets(metric)
+        side = "below" if bets.worse == "lower" else "above"
+        return Betting(
+            FixedLevel(bets),
+            partial(of_level, bets.level, bets.margin, bets.worse),
+            {bets.worse: f"is {side} {bets.level:g}"},
+            # A fixed level is no forecast of a bucket: nothing is impossible under it by itself.
+            anomaly_share=0.0,
+        )
+
+    def _bets(self, metric: Metric) -> BoundedMean:
         if metric.bounds is None:
             raise Unwatchable(
                 f"“{metric.key}” has no bounds. Classify it as a score between two bounds or as a rate first."
@@ -54,51 +76,30 @@ class SloGuard:
                     "level": f"The level, margin included, must lie between {low:g} and {high:g}, the metric's bounds."
                 }
             )
-        bets = BoundedMean(level=self.level, low=low, high=high, worse=worse, margin=self.margin)
-        return FixedLevel(bets)
+        return BoundedMean(level=self.level, low=low, high=high, worse=worse, margin=self.margin)
 
 
 @dataclass(frozen=True)
 class FixedLevel:
-    """Worse than level by more than margin: fires. Not worse than half the margin, repeatedly: in band again.
+    """Worse than level by more than margin: fires."""
 
-    The two lines apart are the hysteresis; what lies between them neither fires nor recovers.
-    """
+    is_of_records: ClassVar[bool] = True
 
     bets: BoundedMean
 
     @property
-    def baseline_count(self) -> int:
-        return len(self.bets.lambdas)
+    def labels(self) -> tuple[str, ...]:
+        return (self.bets.worse,) * len(self.bets.lambdas)
 
-    @property
-    def level(self) -> float:
+    def increments(self, sample: Sample) -> tuple[float, ...]:
+        return self.bets.increments(sample.moments)
+
+    def expected(self, sample: Sample) -> float:
         return self.bets.level
 
-    @property
-    def complaint(self) -> str:
-        return f"is {'below' if self.bets.worse == 'lower' else 'above'} {self.level:g}"
+    def value(self, sample: Sample) -> float | None:
+        return sample.moments.mean if sample.n else None
 
-    def increments(self, moments: Moments) -> tuple[float, ...]:
-        return self.bets.increments(moments)
-
-    def effect(self, moments: Moments) -> Effect | None:
-        found = magnitude(moments, self.level)
-        if found is None:
-            return None
-        return Effect(moments.mean, self.level, found.value, found.interval, moments.n)
-
-    def is_in_band(self, moments: Moments) -> bool:
-        return self._shortfall(moments.mean) <= self.bets.margin / 2
-
-    def is_recovered(self, moments: Moments) -> bool:
-        """The whole 95 % interval of the mean lies on the good side of the line that fires."""
-        interval = mean_interval(moments)
-        if interval is None:
-            return False
-        worst = interval.low if self.bets.worse == "lower" else interval.high
-        return self._shortfall(worst) <= self.bets.margin
-
-    def _shortfall(self, mean: float) -> float:
-        """By how much a mean is worse than the level; negative when it is better."""
-        return self.level - mean if self.bets.worse == "lower" else mean - self.level
+    def band(self, sample: Sample) -> tuple[float, float]:
+        bets = self.bets
+        return (bets.null_level, bets.high) if bets.worse == "lower" else (bets.low, bets.null_level)

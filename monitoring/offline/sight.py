@@ -35,13 +35,14 @@ def sight_of(reference: Reference, samples: Sequence[Sample], question: Question
     n = float(median(one.n for one in samples if one.n or isinstance(reference, VolumeReference)))
     budget = question.budget_per_second * (1 - ANOMALY_SHARE) * question.bucket_seconds
     found = {
-        side: _smallest(reference, side, n, checks, budget) if question.sides in (side, "both") else None
+        side: smallest(reference, side, n, checks, budget) if question.sides in (side, "both") else None
         for side in ("up", "down")
     }
     return Sight(checks * question.bucket_seconds, n, found["up"], found["down"])
 
 
-def _smallest(reference: Reference, side: str, n: float, checks: float, budget: float) -> float | None:
+def smallest(reference: Reference, side: str, n: float, checks: float, budget: float) -> float | None:
+    """See Sight. side: "up" or "down"; checks: within so many on average; budget: false alarms in one check."""
     if isinstance(reference, ScoreReference):
         return _smallest_shift(reference, side, n, checks, budget)
     if isinstance(reference, RateReference):

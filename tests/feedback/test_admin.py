@@ -153,6 +153,14 @@ def test_metric_bounded_with_bounds_is_saved(admin_client: Client) -> None:
     assert QualityMetric.objects.get(key="tone").bounds == (0.0, 1.0)
 
 
+@pytest.mark.parametrize(("given", "expected"), [("", 0.5), ("0.7", 0.7), ("1", 1.0)])
+def test_metric_line_of_good_is_saved_or_the_middle(
+    admin_client: Client, given: str, expected: float
+) -> None:
+    assert save_metric(admin_client, good_from=given) == ""
+    assert QualityMetric.objects.get(key="tone").good_line == expected
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -160,6 +168,11 @@ def test_metric_bounded_with_bounds_is_saved(admin_client: Client) -> None:
         ({"low": "1", "high": "1"}, "Must be larger than the smallest value, 1.00."),
         ({"kind": "rate"}, "Only a bounded score has bounds; leave this empty."),
         ({"low": "nan"}, "Enter a number."),
+        ({"good_from": "1.5"}, "Must lie within the bounds, 0 to 1.00."),
+        (
+            {"kind": "rate", "low": "", "high": "", "good_from": "-1"},
+            "Must lie within the bounds, 0 to 1.00.",
+        ),
     ],
 )
 def test_metric_with_wrong_bounds_is_refused_at_the_field(

@@ -1,14 +1,19 @@
 """Rows for tests; keywords change what matters to one of them."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 from django.utils import timezone
 
 from feedback.models import Direction, MetricKind, QualityMetric, Rollup, RollupCursor, Slice
 from monitoring import lifecycle
 from monitoring.models import Channel, Incident, Monitor, MonitorSlice, Severity
 from monitoring.slices import slice_key
+from triageops.stats.histogram import LogBins, UniformBins
+from triageops.stats.moments import Moments
 
 BUCKET = timedelta(minutes=5)
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -35,6 +40,7 @@ def make_monitor(
         "metric": "helpfulness",
         "parameters": {"level": 0.8, "margin": 0.05},
         "alarms_per_30_days": 1.0,
+        "is_whole_watched": False,
     }
     monitor = Monitor.objects.create(**values | changes)
     monitor.channels.set(channels)
@@ -74,6 +80,60 @@ def add_bucket(
         minimum=max(0.0, mean - 0.2),
         maximum=min(1.0, mean + 0.2),
     )
+
+
+def add_values(
+    number: int,
+    values: Sequence[float],
+    *,
+    metric: str = "helpfulness",
+    bounds: tuple[float, float] | None = (0.0, 1.0),
+    late_by: int = 0,
+    **labels: str,
+) -> Rollup:
+    """What is stored when these values occurred in bucket `number`, with their histogram."""
+    array = np.array(values, dtype=np.float64)
+    bins = LogBins() if bounds is None else UniformBins(*bounds)
+    used, counts = np.unique(bins.index(array), return_counts=True)
+    key = slice_key(labels) + ("" if "attribute" in labels else "*")
+    place, _ = Slice.objects.get_or_create(key=key[:32], defaults=labels)
+    return Rollup.objects.create(
+        slice=place,
+        grain_seconds=300,
+        metric=metric,
+        bucket_at=bucket_at(number),
+        visible_at=bucket_at(number + late_by),
+        bins=bins.name,
+        n=array.size,
+        null_count=0,
+        mean=array.mean(),
+        m2=((array - array.mean()) ** 2).sum(),
+        minimum=array.min(),
+        maximum=array.max(),
+        histogram={str(index): int(count) for index, count in zip(used, counts, strict=True)},
+    )
+
+
+def roll_hours() -> None:
+    """Hourly rows of everything that was added so far."""
+    found: dict[tuple[Any, ...], list[Moments]] = defaultdict(list)
+    for row in Rollup.objects.filter(grain_seconds=300):
+        hour = row.bucket_at.replace(minute=0)
+        found[row.slice_id, row.metric, row.bins, hour].append(Moments(row.n, row.mean, row.m2))
+    for (place, metric, bins, hour), parts in found.items():
+        whole = Moments.merge(parts)
+        Rollup.objects.create(
+            slice_id=place,
+            grain_seconds=3600,
+            metric=metric,
+            bucket_at=hour,
+            visible_at=hour,
+            bins=bins,
+            n=whole.n,
+            null_count=0,
+            mean=whole.mean,
+            m2=whole.m2,
+        )
 
 
 def close(number: int) -> None:

@@ -289,7 +289,7 @@ def test_monitor_is_paused_and_started(admin_client: Client) -> None:
     monitor = make_monitor()
     act(admin_client, "monitor", monitor.pk, "pause")
     monitor.refresh_from_db()
-    assert monitor.state == MonitorState.PAUSED
+    assert monitor.state == MonitorState.LEARNING
     act(admin_client, "monitor", monitor.pk, "start")
     monitor.refresh_from_db()
     assert monitor.state == MonitorState.ACTIVE
@@ -300,7 +300,7 @@ def test_monitor_that_cannot_be_watched_is_not_started(admin_client: Client) -> 
     make_metric(kind="discovered", low=None, high=None)
     act(admin_client, "monitor", monitor.pk, "start")
     monitor.refresh_from_db()
-    assert monitor.state == MonitorState.PAUSED
+    assert monitor.state == MonitorState.LEARNING
     assert "Classify" in page(admin_client, "monitor_changelist")
 
 

@@ -1,16 +1,20 @@
 import pytest
 from django.core.exceptions import ValidationError
-from hypothesis import given
-from hypothesis import strategies as st
 
 from monitoring.monitors.kind import InvalidParameters, Metric, Unwatchable
-from monitoring.monitors.recovery import Recovery
+from monitoring.monitors.replay import follow
+from monitoring.monitors.sample import Sample
 from monitoring.monitors.slo_guard import SloGuard
 from tests.monitoring.factories import make_metric, make_monitor
 from triageops.stats.moments import Moments
 
 SCORE = Metric("score", bounds=(0.0, 1.0), is_higher_better=True)
 COST = Metric("cost", bounds=(0.0, 10.0), is_higher_better=False)
+
+
+def rated(n: int, mean: float, m2: float = 1.0, *, at: float = 0.0) -> Sample:
+    """Values of which only their moments are known."""
+    return Sample.of_row(at, 300.0, Moments(n, mean, m2))
 
 
 @pytest.mark.parametrize(
@@ -33,73 +37,67 @@ def test_read_of_bad_parameters_names_the_field(parameters: dict[str, object], f
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 1.2, -1.0, 0.03])
-def test_detector_with_its_line_outside_the_bounds_is_refused(level: float) -> None:
+def test_level_with_its_line_outside_the_bounds_is_refused(level: float) -> None:
     with pytest.raises(InvalidParameters, match="between 0 and 1"):
-        SloGuard(level=level if level != 1.0 else 1.1, margin=0.05).detector(SCORE)
+        SloGuard(level=level if level != 1.0 else 1.1, margin=0.05).check(SCORE)
 
 
 @pytest.mark.parametrize(
     ("metric", "words"),
     [(Metric("x", bounds=None, is_higher_better=True), "Classify"), (Metric("x", bounds=(0, 1)), "better")],
 )
-def test_detector_of_an_unclassified_metric_says_what_is_missing(metric: Metric, words: str) -> None:
+def test_check_of_an_unclassified_metric_says_what_is_missing(metric: Metric, words: str) -> None:
     with pytest.raises(Unwatchable, match=words):
-        SloGuard(level=0.5).detector(metric)
+        SloGuard(level=0.5).check(metric)
 
 
-def test_detector_looks_at_the_side_that_is_worse() -> None:
-    low, high = Moments(100, 0.5, 1.0), Moments(100, 9.0, 1.0)
-    assert max(SloGuard(level=0.8).detector(SCORE).increments(low)) > 0
-    assert max(SloGuard(level=5.0).detector(COST).increments(high)) > 0
-    assert max(SloGuard(level=5.0).detector(COST).increments(Moments(100, 1.0, 1.0))) < 0
-    assert SloGuard(level=0.8).detector(SCORE).complaint == "is below 0.8"
-    assert SloGuard(level=5).detector(COST).complaint == "is above 5"
+def test_watch_looks_at_the_side_that_is_worse() -> None:
+    low, high = rated(100, 0.5), rated(100, 9.0)
+    score, cost = SloGuard(level=0.8).watch(SCORE), SloGuard(level=5.0).watch(COST)
+    assert max(score.detector.increments(low)) > 0
+    assert max(cost.detector.increments(high)) > 0
+    assert max(cost.detector.increments(rated(100, 1.0))) < 0
+    assert [score.complaint(label) for label in set(score.detector.labels)] == ["is below 0.8"]
+    assert [cost.complaint(label) for label in set(cost.detector.labels)] == ["is above 5"]
+
+
+def test_watch_shows_the_mean_beside_the_level_and_its_good_side() -> None:
+    watch = SloGuard(level=0.8, margin=0.05).watch(SCORE)
+    assert (watch.value(rated(5, 0.7)), watch.expected(rated(5, 0.7))) == (pytest.approx(0.7), 0.8)
+    assert watch.band(rated(5, 0.7)) == (0.75, 1.0)
+    assert SloGuard(level=5.0).watch(COST).band(rated(5, 1.0)) == (0.0, 5.0)
+    assert (watch.value(Sample(0, 300)), watch.deviations(Sample(0, 300))) == (None, ())
+
+
+def test_low_mean_fires_and_a_mean_at_the_level_does_not() -> None:
+    def told(mean: float) -> list[str]:
+        samples = [rated(50, mean, at=300.0 * number) for number in range(200)]
+        watch = SloGuard(level=0.8, margin=0.05).watch(SCORE)
+        return [one.label for one in follow(watch, samples, budget_per_second=1 / 2_592_000).alarms]
+
+    assert set(told(0.6)) == {"lower"}
+    assert told(0.8) == []
+    assert told(0.76) == []
 
 
 @pytest.mark.parametrize(
     ("mean", "is_in_band"), [(0.9, True), (0.8, True), (0.776, True), (0.774, False), (0.7, False)]
 )
 def test_band_ends_at_half_the_margin(mean: float, is_in_band: bool) -> None:
-    assert SloGuard(level=0.8, margin=0.05).detector(SCORE).is_in_band(Moments(50, mean, 1.0)) is is_in_band
+    (side,) = SloGuard(level=0.8, margin=0.05).watch(SCORE).deviations(rated(50, mean))
+    assert side.is_in_band is is_in_band
 
 
-def test_recovered_needs_the_whole_interval_on_the_good_side() -> None:
-    detector = SloGuard(level=0.8, margin=0.05).detector(SCORE)
-    assert detector.is_recovered(Moments(1000, 0.8, 1000 * 0.01))
-    assert not detector.is_recovered(Moments(20, 0.8, 20 * 0.04))
-    assert not detector.is_recovered(Moments(1, 0.99, 0.0))
+def test_settled_needs_the_whole_interval_on_the_good_side() -> None:
+    watch = SloGuard(level=0.8, margin=0.05).watch(SCORE)
 
+    def is_settled(n: int, mean: float, variance: float) -> bool:
+        (side,) = watch.deviations(rated(n, mean, n * variance))
+        return side.is_settled
 
-def test_recovery_pools_small_buckets_until_they_can_be_judged() -> None:
-    detector = SloGuard(level=0.8).detector(SCORE)
-    recovery = Recovery()
-    for number in range(9):
-        recovery = recovery.observe(Moments(5, 0.9, 0.01), at=300.0 * number, n_min=20, detector=detector)
-    assert (recovery.in_band_count, recovery.began_at, recovery.run.n, recovery.waiting.n) == (2, 0.0, 40, 5)
-
-
-def test_recovery_by_a_bad_judgement_starts_from_nothing() -> None:
-    detector = SloGuard(level=0.8).detector(SCORE)
-    recovery = Recovery().observe(Moments(50, 0.9, 0.1), at=0.0, n_min=20, detector=detector)
-    assert recovery.observe(Moments(50, 0.7, 0.1), at=300.0, n_min=20, detector=detector) == Recovery()
-
-
-def test_recovery_without_records_stays_as_it_was() -> None:
-    detector = SloGuard(level=0.8).detector(SCORE)
-    recovery = Recovery().observe(Moments(50, 0.9, 0.1), at=0.0, n_min=20, detector=detector)
-    assert recovery.observe(Moments(0, 0.0, 0.0), at=300.0, n_min=20, detector=detector) == recovery
-
-
-@given(st.lists(st.tuples(st.integers(1, 60), st.floats(0.6, 1.0)), max_size=30))
-def test_recovery_is_the_same_after_being_stored_and_read(buckets: list[tuple[int, float]]) -> None:
-    detector = SloGuard(level=0.8).detector(SCORE)
-    kept = stored = Recovery()
-    for number, (n, mean) in enumerate(buckets):
-        kept = kept.observe(Moments(n, mean, 0.001), at=float(number), n_min=20, detector=detector)
-        stored = Recovery.from_json(stored.as_json()).observe(
-            Moments(n, mean, 0.001), at=float(number), n_min=20, detector=detector
-        )
-    assert kept == stored
+    assert is_settled(1000, 0.8, 0.01)
+    assert not is_settled(20, 0.8, 0.04)
+    assert not is_settled(1, 0.99, 0.0)
 
 
 @pytest.mark.django_db

@@ -39,7 +39,7 @@ from triageops.stats.margins import score_margins
 
 FloatArray = NDArray[np.float64]
 
-_LOCATION, _WIDER, _NARROWER, _TAIL = (0.1, 0.2, 0.4, 0.6, 0.9), (0.15, 0.45), (0.3, 0.8), (0.05, 0.15)
+_LOCATION, _WIDER, _NARROWER, _TAIL = (0.1, 0.2, 0.35, 0.5, 0.7, 0.9), (0.15, 0.45), (0.3, 0.8), (0.1,)
 VALUE_LAMBDAS = (_LOCATION, _LOCATION, _WIDER, _NARROWER, _TAIL, _TAIL)
 BUCKET_LAMBDAS = ((0.3, 0.7, 0.97),) * 4 + ((0.1, 0.3, 0.7),) * 2
 _SMALLEST_BOUND = 0.01

@@ -5,11 +5,14 @@ independent ones would have, n buckets tell as much as n / inflation independent
 
     lag 1:   (1 + rho) / (1 - rho), rho the correlation of consecutive buckets; exact when memory fades
              geometrically (an autoregression of order 1);
-    blocks:  sum of squared block sums by what independent buckets would have, blocks of a day by default.
+    blocks:  sum of squared block sums by what independent buckets would have, blocks of a day by default; of half a day,
+             a quarter, an eighth or an hour when the stream is too short for eight days.
 
 They differ where it matters: an effect common to all buckets of a day, with a tenth of their variance, gives rho = 0.1
 and a lag-1 inflation of 1.2, while days differ 30 times as much as independent buckets of 5 minutes would. Take the
 larger, `Dependence.inflation`. Being the larger of two noisy numbers, it is some 10 % too large without dependence and 20 days.
+Of parts of a day, which cannot know what whole days do, only what chance would give once in a hundred times counts: a wave of
+hours that the season does not explain, as in a reference too short to learn it.
 Sources: Newbold, Granger (1974) and Kendall (1954) for the bias of rho; batch means: Alexopoulos, Seila (1998).
 """
 
@@ -21,18 +24,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from triageops.stats import chi_square
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _LEAST_PAIRS = 20
 _LEAST_BLOCKS = 8
+_PARTS = (2, 4, 8, 24)
+_PARTS_LEVEL = 0.01
 # Above this an autoregression is hardly told from a trend: the reference is not steady.
 _MOST_RHO = 0.98
 
 
 @dataclass(frozen=True, slots=True)
 class Dependence:
-    """rho: in [-1, 0.98], None with fewer than 20 pairs of consecutive buckets. blocks: >= 0, None with fewer than 8 blocks.
+    """rho: in [-1, 0.98], None with fewer than 20 pairs of consecutive buckets. blocks: >= 0, None with fewer than 8 blocks,
+    or when the blocks are parts of the ones asked for and show nothing that chance would not.
 
     pair_count, block_count: what the two rest on; the standard error of rho is about 1 / sqrt(pairs), that of
     blocks about blocks sqrt(2 / block_count).
@@ -66,8 +74,8 @@ def dependence(
     """Of standardised residuals (T,) of buckets that begin at start (T,), strictly ascending unix seconds.
 
     slots: (T,), what the residuals' centres belong to (default one). Only buckets exactly bucket_seconds apart
-    are consecutive; a missing one is a gap. Blocks are cut at whole multiples of block_seconds since 1970; a
-    block_seconds that is not above bucket_seconds leaves them out.
+    are consecutive; a missing one is a gap. Blocks are cut at whole multiples of block_seconds since 1970; the largest of its
+    parts that makes eight stands in where it does not. One that is not above bucket_seconds leaves them out.
 
     rho = mean of products of pairs / root of the two mean squares, plus (1 + 3 rho) / pairs, its bias when one
     mean was taken off. blocks: sum of squared sums divided by s^2 times the sum over buckets of 1 - 1 / m, m the
@@ -83,10 +91,30 @@ def dependence(
     is_pair = np.diff(times) == bucket_seconds
     pairs = int(is_pair.sum())
     rho = _rho(e[:-1][is_pair], e[1:][is_pair]) if pairs >= _LEAST_PAIRS else None
+    blocks, count = _by_blocks(times, e, index, bucket_seconds, block_seconds)
+    return Dependence(rho, blocks, pairs, count)
+
+
+def _by_blocks(
+    times: IntArray, e: FloatArray, slots: IntArray, bucket_seconds: int, block_seconds: int
+) -> tuple[float | None, int]:
+    """Estimate and number of blocks: of the whole ones, or of the largest parts that make enough."""
+    block, count = _numbered(times, block_seconds)
+    if count >= _LEAST_BLOCKS:
+        return (_blocks(e, slots, block) if block_seconds > bucket_seconds else None), count
+    for part in _PARTS:
+        block, several = _numbered(times, block_seconds // part or 1)
+        if several >= _LEAST_BLOCKS and block_seconds > part * bucket_seconds:
+            found = _blocks(e, slots, block)
+            chance = chi_square.quantile(1 - _PARTS_LEVEL, several - 1) / (several - 1)
+            return (found if found is not None and found > chance else None), several
+    return None, count
+
+
+def _numbered(times: IntArray, block_seconds: int) -> tuple[IntArray, int]:
+    """The block of each time, from 0 on, and how many there are."""
     _, block = np.unique(times // block_seconds, return_inverse=True)
-    count = int(block.max(initial=-1)) + 1
-    has_blocks = count >= _LEAST_BLOCKS and block_seconds > bucket_seconds
-    return Dependence(rho, _blocks(e, index, block) if has_blocks else None, pairs, count)
+    return block, int(block.max(initial=-1)) + 1
 
 
 def inflated_by_lag(rho: float) -> float:

@@ -30,9 +30,14 @@ from triageops.stats.variance import Components, components
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-Season = Literal["hour_of_week", "hour_of_day_weekend", "none"]
+Season = Literal["hour_of_week", "hour_of_day_weekend", "hour_of_day", "none"]
 
-SLOT_COUNTS: dict[Season, int] = {"hour_of_week": 168, "hour_of_day_weekend": 48, "none": 1}
+SLOT_COUNTS: dict[Season, int] = {
+    "hour_of_week": 168,
+    "hour_of_day_weekend": 48,
+    "hour_of_day": 24,
+    "none": 1,
+}
 
 # No zone changes its offset but at a whole quarter of an hour.
 _QUARTER_SECONDS = 900
@@ -45,7 +50,7 @@ def slot_index(start: ArrayLike, season: Season, zone: tzinfo) -> IntArray:
     """Slot of each time (unix seconds, any shape), from 0 on: Monday 0:00 to 0:59 local time is slot 0.
 
     hour_of_week: 24 weekday + hour, below 168. hour_of_day_weekend: the hour, and 24 more on Saturday and Sunday.
-    none: 0. A bucket belongs to the slot that it begins in.
+    hour_of_day: the hour. none: 0. A bucket belongs to the slot that it begins in.
     """
     times = np.asarray(start, dtype=np.int64)
     if season not in SLOT_COUNTS:
@@ -55,7 +60,23 @@ def slot_index(start: ArrayLike, season: Season, zone: tzinfo) -> IntArray:
     weekday, hour, _ = _local(times, zone)
     if season == "hour_of_week":
         return 24 * weekday + hour
-    return hour + np.where(weekday >= 5, 24, 0)
+    return hour if season == "hour_of_day" else hour + np.where(weekday >= 5, 24, 0)
+
+
+def slot_of(at: float, season: Season, zone: tzinfo) -> int:
+    """slot_index of one time, some ten times as fast."""
+    if season == "none":
+        return 0
+    moment = datetime.fromtimestamp(at // _QUARTER_SECONDS * _QUARTER_SECONDS, tz=zone)
+    if season == "hour_of_week":
+        return 24 * moment.weekday() + moment.hour
+    return moment.hour + (24 if season == "hour_of_day_weekend" and moment.weekday() >= 5 else 0)
+
+
+def date_and_hour(start: ArrayLike, zone: tzinfo) -> tuple[IntArray, IntArray]:
+    """Number of the local date, which rises by 1 a day, and hour of each time, in the shape of start."""
+    _, hour, date = _local(np.asarray(start, dtype=np.int64), zone)
+    return date, hour
 
 
 def chosen(start: ArrayLike, zone: tzinfo) -> Season:
@@ -63,7 +84,8 @@ def chosen(start: ArrayLike, zone: tzinfo) -> Season:
 
     hour_of_week from 4 weeks on, hour_of_day_weekend from 2 on: at least 26 (12) days from the first date to the last, both
     counted, as from the first Monday to the last Friday; and slots seen on at least 4 dates hold at least 90 % of the
-    buckets. Otherwise none. Hours in which nothing ever happens do no harm, as only buckets with records count.
+    buckets. Otherwise none; season_evidence.py says whether hours of the day are worth learning then. Hours in which nothing ever
+    happens do no harm, as only buckets with records count.
     """
     times = np.asarray(start, dtype=np.int64)
     if times.ndim != 1:

@@ -1,0 +1,161 @@
+"""Which group explains a change: one variant, one model, one segment, or only another mix of traffic.
+
+With w the share and m the mean of a group, 0 in the reference and 1 since the onset, the whole changes by
+
+    sum_g w1 (m1 - m0)  +  sum_g (w1 - w0) (m0 - M0),
+
+the first sum by what changed within groups, the second by the mix. A group that was not there before counts as if its mean
+had been that of all. Volumes have no mean: a group explains what it has more or less of.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from feedback.stats import EVERY_RESPONSE, ByDimension, Window, feedback_by_dimension, moments_by_dimension
+from monitoring.slices import SMALLEST_NAMED_GROUP
+from monitoring.sources import FEEDBACK, VOLUME, Source, feedback_kind
+from triageops import wording
+
+_MOST_GROUPS = 50
+_ENOUGH = 0.5
+_MORE_THAN_ITS_SHARE = 1.25
+
+Shares = Mapping[str, Mapping[str, Sequence[float]]]
+"""Dimension -> value -> (n, mean)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one group contributes, as a share of the whole change. before, after: means; of a volume, counts a day."""
+
+    dimension: str
+    value: str
+    contribution: float
+    share_before: float
+    share_after: float
+    before: float | None
+    after: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """change: of the whole. mix: by dimension, the part of the change that only the mix of traffic makes."""
+
+    change: float
+    parts: tuple[Part, ...]
+    mix: Mapping[str, float]
+
+    @property
+    def best(self) -> Part | None:
+        """The group that explains most, if it explains clearly more than its share of the records."""
+        fitting = [
+            part
+            for part in self.parts
+            if part.contribution >= _ENOUGH
+            and part.contribution >= _MORE_THAN_ITS_SHARE * part.share_after
+            and part.n >= SMALLEST_NAMED_GROUP
+        ]
+        return max(fitting, key=lambda part: part.contribution - part.share_after, default=None)
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        best, verb = self.best, "rise" if self.change > 0 else "fall"
+        if best is not None:
+            share = wording.share(min(best.contribution, 1.0), 2)
+            return f"{share} of the {verb} comes from {best.dimension} = {best.value or '(none)'}."
+        mixed = max(self.mix.items(), key=lambda pair: pair[1], default=("", 0.0))
+        if mixed[1] >= _ENOUGH:
+            share = wording.share(min(mixed[1], 1.0), 2)
+            return f"{share} of the {verb} comes from another mix of traffic by {mixed[0]}, not from within its groups."
+        return "No single group stands out: it changed in most of them alike." if self.parts else ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "sentence": self.sentence,
+            "change": self.change,
+            "mix": dict(self.mix),
+            "best": None if self.best is None else asdict(self.best),
+            "parts": [asdict(part) for part in self.parts[:_MOST_GROUPS]],
+        }
+
+
+def shares_of(source: Source, where: Mapping[str, str], window: Window) -> dict[str, dict[str, list[float]]]:
+    """n and mean of the largest groups of every dimension, as JSON; of a volume n in a day instead of n and mean."""
+    days = max((window.end - window.start).total_seconds() / 86_400, 1e-9)
+    found: dict[str, dict[str, list[float]]] = {}
+    for dimension, groups in _read(source, where, window).items():
+        largest = sorted(groups.items(), key=lambda pair: (-pair[1].n, pair[0]))[:_MOST_GROUPS]
+        found[dimension] = {
+            value: [moments.n, moments.n / days if source.metric.key == VOLUME else moments.mean]
+            for value, moments in largest
+        }
+    return found
+
+
+def explain(source: Source, where: Mapping[str, str], window: Window, before: Shares) -> Explanation:
+    """The change from the reference to this window. Two queries."""
+    after = shares_of(source, where, window)
+    compared = _volume_parts if source.metric.key == VOLUME else _mean_parts
+    parts: list[Part] = []
+    mix: dict[str, float] = {}
+    change = 0.0
+    for dimension, groups in after.items():
+        known = before.get(dimension, {})
+        # A dimension that the records are chosen by, or that has one value only, explains nothing.
+        if dimension in where or len({*groups, *known}) < 2:
+            continue
+        change, own, mix[dimension] = compared(dimension, known, groups)
+        parts += own
+    parts.sort(key=lambda part: (-part.contribution, part.dimension, part.value))
+    return Explanation(change, tuple(parts), mix)
+
+
+def _mean_parts(
+    dimension: str, before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]]
+) -> tuple[float, list[Part], float]:
+    total0, total1 = sum(n for n, _ in before.values()), sum(n for n, _ in after.values())
+    if not total0 or not total1:
+        return 0.0, [], 0.0
+    mean0 = sum(n * mean for n, mean in before.values()) / total0
+    mean1 = sum(n * mean for n, mean in after.values()) / total1
+    change = mean1 - mean0
+    if not change:
+        return 0.0, [], 0.0
+    parts, mix = [], 0.0
+    for value in sorted({*before, *after}):
+        n0, m0 = before.get(value, (0.0, mean0))
+        n1, m1 = after.get(value, (0.0, m0))
+        w0, w1 = n0 / total0, n1 / total1
+        mix += (w1 - w0) * (m0 - mean0)
+        if n1:
+            contribution = w1 * (m1 - m0) / change
+            parts.append(
+                Part(dimension, value, contribution, w0, w1, m0 if value in before else None, m1, int(n1))
+            )
+    return change, parts, mix / change
+
+
+def _volume_parts(
+    dimension: str, before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]]
+) -> tuple[float, list[Part], float]:
+    rate0, rate1 = sum(rate for _, rate in before.values()), sum(rate for _, rate in after.values())
+    change = rate1 - rate0
+    if not change:
+        return 0.0, [], 0.0
+    parts = []
+    for value in sorted({*before, *after}):
+        n0, r0 = before.get(value, (0.0, 0.0))
+        n1, r1 = after.get(value, (0.0, 0.0))
+        share0, share1 = r0 / rate0 if rate0 else 0.0, r1 / rate1 if rate1 else 0.0
+        parts.append(Part(dimension, value, (r1 - r0) / change, share0, share1, r0, r1, int(max(n0, n1))))
+    return change, parts, 0.0
+
+
+def _read(source: Source, where: Mapping[str, str], window: Window) -> ByDimension:
+    key = source.metric.key
+    if key.startswith(FEEDBACK):
+        return feedback_by_dimension(feedback_kind(key), where, window)
+    return moments_by_dimension(EVERY_RESPONSE if key == VOLUME else key, where, window)

@@ -1,0 +1,144 @@
+"""All slices of one monitor during one check: who has a place, who tells what, and what is written at the end."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from feedback.stats import Window
+from monitoring import attribution, budget
+from monitoring.gathering import at_once, key_of, labels_of
+from monitoring.models import DriftEvaluation, Incident, Monitor, MonitorSlice, Signal
+from monitoring.monitors.sample import Sample
+from monitoring.references import Known
+from monitoring.slices import ALL, OTHER
+from monitoring.sources import Bucket, Source, empty_sample
+from monitoring.tracking import SAME_STORY, TrackedSlice
+
+_WRITTEN = ["is_tracked", "labels", "evidence", "log_evidence", "recovery", "bucket_at", "last_row_at"]
+
+
+class Desk:
+    """A combination that is seen first gets the next free place; where slices were learnt, only those have one."""
+
+    def __init__(self, monitor: Monitor, source: Source, known: Known, now: datetime) -> None:
+        self.monitor, self.source, self.known, self.now = monitor, source, known, now
+        self.is_dense = monitor.kind_read().is_dense
+        self.rows = {row.key: row for row in monitor.slices.all()}
+        self.open = {
+            row.slice_key: row
+            for row in Incident.objects.open().filter(monitor=monitor).exclude(signal=Signal.CHECK)
+        }
+        self.used: dict[str, TrackedSlice] = {}
+
+    def sorted_into_slices(
+        self, at: datetime, buckets: Sequence[Bucket], control: Sequence[Bucket] = ()
+    ) -> list[tuple[TrackedSlice, Sample]]:
+        """The buckets of one time; the largest first when places are given away, those without a place together."""
+        filled = sorted(
+            (bucket for bucket in buckets if bucket.sample.n), key=lambda one: (-one.sample.n, one.group)
+        )
+        for bucket in filled:
+            self._give_place(bucket)
+        samples = at_once(self.monitor, filled, self._has_place)
+        if self.is_dense:
+            for key in self.known.rows:
+                samples.setdefault(key, empty_sample(at))
+        if self.monitor.is_compared:
+            others = at_once(self.monitor, control, self._has_place)
+            samples = {key: replace(sample, against=others.get(key)) for key, sample in samples.items()}
+        # The whole first: what it tells, its parts need not tell again.
+        found = [(self._tracked(key), samples[key]) for key in sorted(samples, key=lambda key: key != ALL)]
+        return [(tracked, sample) for tracked, sample in found if tracked is not None]
+
+    def told_by(self, row: MonitorSlice, onset_at: datetime, best: tuple[str, str] | None) -> Incident | None:
+        """The open incident of the whole, or for the whole that of the part which explains it."""
+        if row.key != ALL:
+            whole = self.open.get(ALL)
+            return whole if whole is not None and onset_at >= whole.onset_at - SAME_STORY else None
+        if best is None:
+            return None
+        for key, incident in self.open.items():
+            is_near = abs(onset_at - incident.onset_at) <= SAME_STORY
+            if key != ALL and is_near and incident.labels.get(best[0]) == best[1]:
+                return incident
+        return None
+
+    def opened(self, row: MonitorSlice, incident: Incident | None) -> None:
+        if incident is None:
+            self.open.pop(row.key, None)
+        else:
+            self.open[row.key] = incident
+
+    def explained(self, row: MonitorSlice, onset_at: datetime, end: datetime) -> dict[str, Any]:
+        """Which group explains the change of everything that is watched; nothing where there is no reference."""
+        reference = self.monitor.reference
+        if row.key != ALL or reference is None or not reference.shares:
+            return {}
+        window = Window(onset_at, end)
+        return attribution.explain(self.source, self.monitor.where, window, reference.shares).as_json()
+
+    def save(self) -> None:
+        """Write evaluations, evidence, sizes of open incidents and what was used of the budget."""
+        used = list(self.used.values())
+        if not used:
+            return
+        for tracked in used:
+            tracked.settle()
+        MonitorSlice.objects.bulk_update([tracked.row for tracked in used], _WRITTEN)
+        DriftEvaluation.objects.bulk_create([one for tracked in used for one in tracked.evaluations])
+        Incident.objects.bulk_update(
+            {tracked.incident.pk: tracked.incident for tracked in used if tracked.incident}.values(),
+            ["effect"],
+        )
+        budget.spend(
+            self.monitor,
+            self.now.date(),
+            expected=sum(tracked.expected_alarms for tracked in used),
+            alarms=sum(tracked.alarm_count for tracked in used),
+            signals=sum(tracked.signal_count for tracked in used),
+            inhibited=sum(tracked.inhibited_count for tracked in used),
+        )
+
+    def _give_place(self, bucket: Bucket) -> None:
+        if not self.monitor.split_by or self.known.is_limited:
+            return
+        key = key_of(self.monitor, bucket)
+        if self._has_place(key):
+            return
+        named = sum(row.is_tracked and row.key not in {OTHER, ALL} for row in self.rows.values())
+        if named < self.monitor.max_slices:
+            self._track(key, dict(labels_of(self.monitor, bucket)))
+
+    def _has_place(self, key: str) -> bool:
+        if self.known.is_limited:
+            return key in self.known.rows
+        row = self.rows.get(key)
+        return row is not None and row.is_tracked
+
+    def _track(self, key: str, labels: dict[str, str]) -> MonitorSlice:
+        row = self.rows.get(key)
+        if row is None:
+            row = MonitorSlice.objects.create(
+                monitor=self.monitor, key=key, labels={**self.monitor.where, **labels}
+            )
+            self.rows[key] = row
+        row.is_tracked, row.labels = True, {**self.monitor.where, **labels}
+        return row
+
+    def _tracked(self, key: str) -> TrackedSlice | None:
+        """None for a slice that nothing is known of."""
+        if key in self.used:
+            return self.used[key]
+        watch = self.known.watch(key)
+        if watch is None:
+            return None
+        row = self.rows.get(key)
+        if row is None or not row.is_tracked:
+            row = self._track(key, self.known.labels.get(key, {}))
+        incident = self.open.get(key)
+        row.monitor = self.monitor
+        if incident is not None:
+            incident.monitor = self.monitor
+        self.used[key] = TrackedSlice(row, watch, incident, self, self.explained, self.now)
+        return self.used[key]

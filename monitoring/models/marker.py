@@ -1,0 +1,72 @@
+from collections.abc import Mapping
+from datetime import datetime
+from typing import ClassVar, Self
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import F, Q
+
+from monitoring.slices import dimensions
+
+
+class MarkerKind(models.TextChoices):
+    DEPLOY = "deploy"
+    MAINTENANCE = "maintenance"
+    HOLIDAY = "holiday"
+
+
+class MarkerQuerySet(models.QuerySet["Marker"]):
+    def between(self, start: datetime, end: datetime) -> Self:
+        """That overlap this time."""
+        return self.filter(starts_at__lt=end, ends_at__gt=start)
+
+
+class Marker(models.Model):
+    """Something that is known to have happened: what it covers is no evidence, for or against anything."""
+
+    kind = models.CharField(max_length=16, choices=MarkerKind.choices)
+    name = models.CharField(
+        max_length=200, help_text="As it should read in a plot, for example “release 4.2”."
+    )
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField(help_text="Buckets of time that overlap it do not count.")
+    where = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="Only monitors of these records, for example {“endpoint”: “/triage”}. {}: all monitors.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    objects = MarkerQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-starts_at",)
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(starts_at__lt=F("ends_at")), name="marker_starts_before_end")
+        ]
+        indexes: ClassVar = [models.Index(fields=["ends_at"], name="marker_ends_at")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        errors = {}
+        if None not in (self.starts_at, self.ends_at) and self.starts_at >= self.ends_at:
+            errors["ends_at"] = "It has to end after it begins."
+        known = dimensions()
+        if not isinstance(self.where, dict) or not all(
+            isinstance(value, str) for value in self.where.values()
+        ):
+            errors["where"] = "This must be an object of names and texts, such as {“model”: “gpt-4”}."
+        elif unknown := [name for name in self.where if name not in known]:
+            errors["where"] = f"“{unknown[0]}” is not one of: {', '.join(known)}."
+        if errors:
+            raise ValidationError(errors)
+
+    def concerns(self, labels: Mapping[str, str]) -> bool:
+        """Whether records with these labels may be among those it is about."""
+        return all(labels.get(name, value) == value for name, value in self.where.items())
