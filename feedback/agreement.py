@@ -62,7 +62,7 @@ ORDER BY r.id, s.id, s.revision
 
 def age() -> timedelta:
     """How old the beginning of a bucket is when the bucket is looked at."""
-    return timedelta(hours=getattr(settings, "AGREEMENT_HOURS", 24), seconds=settings.BUCKET_SECONDS)
+    return timedelta(hours=settings.AGREEMENT_HOURS, seconds=settings.BUCKET_SECONDS)
 
 
 @dataclass

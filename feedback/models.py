@@ -42,6 +42,7 @@ class Scope(models.TextChoices):
     EXPERIMENTS_WRITE = "experiments:write", "define and run experiments"
     SDK_READ = "sdk:read", "read the payload of GrowthBook's SDKs, and nothing else"
     INCIDENTS_READ = "incidents:read", "read monitors and incidents"
+    MONITORS_WRITE = "monitors:write", "define and run monitors, set markers, change the budget"
 
 
 ALL_SCOPES = tuple(scope for scope in Scope if scope != Scope.SDK_READ)

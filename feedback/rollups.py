@@ -147,12 +147,12 @@ def closing_at(now: datetime) -> datetime:
 
 
 def _take_in(cursor: CursorWrapper, span: Span, times: Times, now: datetime) -> int:
-    bounds = {metric.key: metric.bounds for metric in QualityMetric.objects.all()}
-    bounds[EMBEDDING_DISTANCE] = embeddings.BOUNDS
-    emitted = Emitted(times, {name: interval for name, interval in bounds.items() if interval is not None})
+    defined = {metric.key: metric.bounds for metric in QualityMetric.objects.all()}
+    bounds = {name: interval for name, interval in defined.items() if interval is not None}
+    emitted = Emitted(times, bounds | {EMBEDDING_DISTANCE: embeddings.BOUNDS})
     count = _responses(cursor, span, emitted) + _quality(cursor, span, emitted)
     embeddings.take_in(cursor, span, emitted, now)
-    _discover(emitted, {*bounds, *RESPONSE_METRICS})
+    _discover(emitted, {*defined, *RESPONSE_METRICS})
     cells.write(cursor, emitted)
     return count + tallies.take_in(cursor, span.start, span.end, times)
 
@@ -204,7 +204,7 @@ def evaluator_name(kind: str, name: str, version: str) -> str:
 
 def _discover(emitted: Emitted, known: set[str]) -> None:
     """Names that nobody defined become rows for an admin to classify; beyond a sane number they are not counted."""
-    unknown = sorted(emitted.metrics - known)
+    unknown = sorted(emitted.metrics - known - {EMBEDDING_DISTANCE})
     allowed = unknown[: max(0, MAX_METRICS - len(known))]
     QualityMetric.objects.bulk_create([QualityMetric(key=name) for name in allowed], ignore_conflicts=True)
     emitted.forget(set(unknown) - set(allowed))

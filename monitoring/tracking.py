@@ -123,12 +123,10 @@ class TrackedSlice:
         )
 
     def _alarm(self, finding: Finding, at: datetime) -> None:
-        if finding.is_single:
-            self.signal_count += 1
-            if self.incident is not None:
-                return
-        else:
-            self.alarm_count += 1
+        # A second finding while the first is not over: it was no single bucket.
+        is_signal = finding.is_single and self.incident is None
+        self.signal_count += finding.is_single
+        self.alarm_count += not finding.is_single
         onset_at = datetime.fromtimestamp(finding.onset_at, UTC)
         if self.incident is not None:
             onset_at = self.incident.onset_at
@@ -139,9 +137,9 @@ class TrackedSlice:
         monitor = self.row.monitor
         self.incident = incidents.open_or_note(
             self.row,
-            title=self._title(finding, at),
-            signal=Signal.ANOMALY if finding.is_single else Signal.DRIFT,
-            severity=_LOWER[Severity(monitor.severity)] if finding.is_single else monitor.severity,
+            title=self._title(finding, at if is_signal else None),
+            signal=Signal.ANOMALY if is_signal else Signal.DRIFT,
+            severity=_LOWER[Severity(monitor.severity)] if is_signal else monitor.severity,
             onset_at=onset_at,
             effect=self._effect(self._since(onset_at)),
             evidence=evidence,
@@ -157,7 +155,7 @@ class TrackedSlice:
         if told is None:
             return False
         self.inhibited_count += 1
-        details = {"title": self._title(finding, onset_at), "onset_at": onset_at.isoformat(), **evidence}
+        details = {"title": self._title(finding, None), "onset_at": onset_at.isoformat(), **evidence}
         incidents.note_slice(told, self.row.key, details, now=self.now)
         return True
 
@@ -166,10 +164,11 @@ class TrackedSlice:
         explanation = self.explained(self.row, onset_at, end)
         return {"label": finding.label, **({"explanation": explanation} if explanation else {})}
 
-    def _title(self, finding: Finding, at: datetime) -> str:
+    def _title(self, finding: Finding, at: datetime | None) -> str:
+        """at: of the only bucket."""
         metric, where = self.row.monitor.metric, described(self.row.labels, self.row.key)
         complaint = self.watch.complaint(finding.label)
-        if finding.is_single:
+        if at is not None:
             complaint = f"{complaint} in the bucket of {at:%H:%M} UTC"
         return f"{title_of(metric)} {complaint}" + (f" for {where}" if where else "")
 

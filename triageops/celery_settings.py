@@ -31,7 +31,13 @@ task_routes = {
     "experiments.tasks.look_at_one": {"queue": "experiments"},
     "monitoring.tasks.run_checks": {"queue": "checks"},
     "monitoring.tasks.watch_experiments": {"queue": "checks"},
+    "monitoring.tasks.watch_checks": {"queue": "checks"},
+    "monitoring.tasks.tend_canary": {"queue": "checks"},
+    "monitoring.tasks.tidy": {"queue": "default"},
     "monitoring.tasks.deliver_due": {"queue": "delivery"},
+    # Up to a minute of work: checks must not wait for it.
+    "monitoring.tasks.run_backtest": {"queue": "default"},
+    "monitoring.tasks.sweep_backtests": {"queue": "checks"},
 }
 task_time_limit = 300
 timezone = "UTC"
@@ -66,6 +72,26 @@ beat_schedule = {
         "task": "monitoring.tasks.watch_experiments",
         "schedule": 5.0,
         "options": {"queue": "checks", "expires": 5},
+    },
+    "self-check": {
+        "task": "monitoring.tasks.watch_checks",
+        "schedule": 60.0,
+        "options": {"queue": "checks", "expires": 60},
+    },
+    "canary": {
+        "task": "monitoring.tasks.tend_canary",
+        "schedule": 30.0,
+        "options": {"queue": "checks", "expires": 30},
+    },
+    "housekeeping": {
+        "task": "monitoring.tasks.tidy",
+        "schedule": 3600.0,
+        "options": {"queue": "default", "expires": 3600},
+    },
+    "backtests": {
+        "task": "monitoring.tasks.sweep_backtests",
+        "schedule": 30.0,
+        "options": {"queue": "checks", "expires": 30},
     },
     "delivery": {
         "task": "monitoring.tasks.deliver_due",

@@ -162,7 +162,7 @@ def _kinds() -> Iterator[Row]:
     spread = tuple(
         Change(f"sd × {x:g}", stretch=x, goal=goal) for x, goal in ((1.25, 10.4), (1.48, 4.0), (0.72, 6.4))
     )
-    yield Row("2.8 score", "Beta(8, 2), 20 a check", beta(), reference=_KNOWN, changes=down + spread)
+    yield Row("2.8 score", "Beta(8, 2), 20 a check", beta(), reference=_KNOWN, changes=down + spread, runs=200)
     slower = tuple(
         Change(f"× {x:g}", math.log(x), goal=goal, checks=checks)
         for x, goal, checks in ((1.1, 55.6, 600), (1.25, 12.9, 200), (1.5, 5.0, 100))
@@ -193,6 +193,7 @@ def _kinds() -> Iterator[Row]:
                 changes=changes,
                 kind="rate",
                 sides=sides,
+                runs=200,
             )
 
 

@@ -53,7 +53,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "found_at",
-                    models.DateTimeField(help_text="When the last planted drift had been delivered.", null=True),
+                    models.DateTimeField(
+                        help_text="When the last planted drift had been delivered.", null=True
+                    ),
                 ),
                 (
                     "seconds_to_detect",

@@ -6,7 +6,7 @@ Live checks, backtests and files take the same step; what differs is only where 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -19,6 +19,8 @@ from triageops.stats.evidence import Evidence
 ANOMALY_SHARE = 0.2
 """Of a detector's budget, for buckets that are impossible by themselves."""
 
+_BEYOND_DOUBT = math.log(1000)
+
 State = Mapping[str, Any]
 """What a run knows, as JSON; empty: nothing yet."""
 
@@ -27,7 +29,7 @@ State = Mapping[str, Any]
 class Finding:
     """onset_at: start of the bucket with which it seems to have begun, in unix seconds. label: what the alarm is about.
 
-    log_evidence: how far above the alarm line. is_single: one bucket alone, instead of evidence that piled up.
+    log_evidence: how far above the alarm line. is_single: one bucket alone, instead of evidence that piled up over several.
     """
 
     label: str
@@ -90,7 +92,7 @@ class Watch(Protocol):
 class Betting:
     """A detector that bets: evidence piles up against “nothing has changed” and is paid for by a budget in time.
 
-    words: complaint of each label. anomaly_share: of the budget, for buckets that are impossible by themselves.
+    words: complaint of each label, the most telling first. anomaly_share: of the budget, for buckets that are impossible by themselves.
     """
 
     detector: Detector
@@ -137,8 +139,9 @@ class BettingRun:
         # Time without data counts from the last bucket; after a new start the time before it does not count.
         elapsed = sample.seconds if self.evidence.at is None else max(0.0, end - self.evidence.at)
         increments = detector.increments(sample)
+        before = self.evidence
         taken = step(
-            self.evidence,
+            before,
             increments,
             elapsed_seconds=elapsed,
             budget_per_second=budget_per_second * (1 - share),
@@ -146,9 +149,15 @@ class BettingRun:
         )
         self.evidence = taken.evidence
         if taken.is_alarm:
-            onset = sample.at if taken.onset_at is None else taken.onset_at
-            label = detector.labels[taken.baseline]
-            return Taken(taken.log_evidence, Finding(label, onset, taken.log_evidence), elapsed)
+            best = self._most_telling(before, increments, taken.baseline)
+            onset = before.onset_at[best] if before.log_g[best] > 0 else sample.at
+            onset = sample.at if onset is None else onset
+            label = detector.labels[best]
+            # What began with this very bucket may be over with it; whether it lasts, the next ones say.
+            is_single = share > 0 and onset >= sample.at
+            return Taken(
+                taken.log_evidence, Finding(label, onset, taken.log_evidence, is_single=is_single), elapsed
+            )
         if share and elapsed:
             log_e, baseline = anomaly(increments)
             strength = log_e + math.log(budget_per_second * share * elapsed)
@@ -156,6 +165,19 @@ class BettingRun:
                 found = Finding(detector.labels[baseline], sample.at, strength, is_single=True)
                 return Taken(taken.log_evidence, found, elapsed)
         return Taken(taken.log_evidence, elapsed_seconds=elapsed)
+
+    def _most_telling(self, before: Evidence, increments: Sequence[float], best: int) -> int:
+        """A bet of the first label, in the order of words, that is beyond doubt since its onset; else the best bet.
+
+        All values at the bottom: the bet on the tail wins, but what people want to hear is that the mean fell.
+        """
+        labels = self.watch.detector.labels
+        grown = [g + x for g, x in zip(before.log_g, increments, strict=True)]
+        for label in self.watch.words:
+            own = [k for k, name in enumerate(labels) if name == label and grown[k] >= _BEYOND_DOUBT]
+            if own:
+                return max(own, key=grown.__getitem__)
+        return best
 
     def freeze(self, sample: Sample) -> None:
         end = sample.at + sample.seconds

@@ -63,9 +63,9 @@ def test_closed_buckets_merge_rows_alike_in_whatever_order_they_come() -> None:
     rng = np.random.default_rng(4)
     rows: list[buckets.Row] = [
         (NOW + k * BUCKET, "m", int(n), float(mean), float(m2), 0, None, None, "log:0.01", '{"3":1}')
-        for k in range(3)
+        for k in range(12)
         for n, mean, m2 in zip(
-            rng.integers(0, 9, 20), rng.normal(1e6, 1, 20), rng.exponential(1, 20), strict=True
+            rng.integers(0, 9, 50), rng.normal(1e6, 1, 50), rng.exponential(1, 50), strict=True
         )
     ]
     rows = [(*row[:3], 0.0, 0.0, *row[5:]) if row[2] == 0 else row for row in rows]
@@ -74,12 +74,12 @@ def test_closed_buckets_merge_rows_alike_in_whatever_order_they_come() -> None:
     alone = list(buckets._buckets([row for row in rows if row[0] == NOW], 2))
     assert once == again
     assert once[:1] == alone
-    for found, at in zip(once, (NOW, NOW + BUCKET, NOW + 2 * BUCKET), strict=True):
+    for found, at in zip(once, (NOW + k * BUCKET for k in range(12)), strict=True):
         whole = Moments.merge(Moments(*row[2:5]) for row in rows if row[0] == at)
         assert found.moments.n == whole.n
         assert found.moments.mean == pytest.approx(whole.mean, rel=1e-15)
         assert found.moments.m2 == pytest.approx(whole.m2, rel=1e-12)
-        assert found.histogram == {"log:0.01": {3: 20}}
+        assert found.histogram == {"log:0.01": {3: 50}}
 
 
 def test_share_of_negative_feedback_counts_every_type_once() -> None:
@@ -149,6 +149,25 @@ def test_feedback_takes_part_up_to_its_age_and_never_after(settings: Any) -> Non
     assert numbers(read("negative", DAY + BUCKET)) == [(3, 2 / 3)]
     assert numbers(read("coverage", DAY + BUCKET)) == [(3, 2 / 3)]
     assert numbers(read("coverage")) == [(2, 1.0)]
+
+
+@pytest.mark.parametrize("minutes", [0, 1, 5, 7, 10])
+def test_feedback_buckets_read_up_to_what_is_closed_are_final_at_any_maturity(minutes: int) -> None:
+    respond("r1")
+    rate("r1", "negative")
+    maturity = timedelta(minutes=minutes)
+    roll_up_at(timedelta(0))
+    was_read = []
+    for age in range(1, 6):
+        roll_up_at(age * BUCKET)
+        closed_until = stats.closed_until()
+        before = read("negative", maturity, until=closed_until)
+        rate("r1", "positive", user_id=f"u{age}")
+        roll_up_at(age * BUCKET)
+        assert read("negative", maturity, until=closed_until) == before
+        was_read.append(bool(before))
+    assert was_read == sorted(was_read)
+    assert was_read[-1]
 
 
 def test_feedback_that_changed_or_was_withdrawn_counts_as_it_stood_at_that_age() -> None:

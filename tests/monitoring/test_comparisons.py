@@ -1,33 +1,16 @@
 from datetime import timedelta
-from typing import Any
 
 import numpy as np
 import pytest
 
-from monitoring import lifecycle
 from monitoring.chart_cells import ChartCell, chart_cells
 from monitoring.comparisons import compare
-from monitoring.models import Marker, Monitor
-from tests.monitoring.factories import add_values, bucket_at, close, make_incident, make_metric
+from monitoring.models import Marker
+from tests.monitoring.factories import bucket_at, close, make_incident
+from tests.monitoring.learners import LEARNT, fill, learnt
 from triageops.stats.histogram import Histogram, LogBins, UniformBins
 
 SCORE = UniformBins(0.0, 1.0)
-LEARNT = 300
-
-
-def fill(start: int, end: int, *, mean: float = 0.7, **labels: Any) -> None:
-    random = np.random.default_rng([7, start])
-    for number in range(start, end):
-        add_values(number, np.clip(random.normal(mean, 0.1, 20), 0, 1).tolist(), **labels)
-
-
-def learnt(**changes: Any) -> Monitor:
-    make_metric()
-    values: dict[str, Any] = {"name": "drift", "kind": "distribution", "reference_days": 2} | changes
-    monitor = Monitor.objects.create(metric="helpfulness", **values)
-    close(LEARNT - 1)
-    lifecycle.activate(monitor, now=bucket_at(LEARNT), without_backtest="a test")
-    return monitor
 
 
 def test_chart_cells_have_round_edges_and_shares_that_sum_to_one() -> None:

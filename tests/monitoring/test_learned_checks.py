@@ -126,13 +126,27 @@ def test_check_of_a_wider_spread_says_so() -> None:
 def test_check_of_one_impossible_bucket_raises_a_lower_signal_that_a_lasting_change_escalates() -> None:
     fill(0, LEARNT + 20)
     add_values(LEARNT + 20, [0.1] * 20)
-    fill(LEARNT + 21, LEARNT + 22)
+    add_values(LEARNT + 21, [0.1] * 20)
     monitor = watching()
     run(LEARNT + 20)
     found = Incident.objects.get()
-    # A bucket this far off piles up enough evidence by itself to be an alarm as well.
-    assert found.severity in {"warning", "error"}
-    assert monitor.slices.get().evaluations.filter(bucket_at=bucket_at(LEARNT + 20)).exists()
+    assert (found.signal, found.severity) == (Signal.ANOMALY, "warning")
+    assert "in the bucket of" in found.title
+    assert BudgetEntry.objects.get().signal_count == 1
+    run(LEARNT + 21)
+    found.refresh_from_db()
+    assert (found.signal, found.severity, found.title) == (Signal.DRIFT, monitor.severity, "helpfulness fell")
+    assert list(found.events.values_list("kind", flat=True)) == [EventKind.OPENED, EventKind.ESCALATED]
+
+
+def test_single_bucket_signal_is_over_when_the_next_ones_are_as_usual() -> None:
+    fill(0, LEARNT + 20)
+    add_values(LEARNT + 20, [0.1] * 20)
+    fill(LEARNT + 21, LEARNT + 120)
+    watching()
+    run(LEARNT + 119)
+    found = Incident.objects.get()
+    assert (found.signal, found.resolution) == (Signal.ANOMALY, Resolution.RECOVERED)
 
 
 def test_check_of_a_recovered_metric_resolves_the_incident() -> None:

@@ -34,9 +34,9 @@ def test_monitors_list_has_definition_and_last_check(api: Client) -> None:
 def test_monitor_has_its_slices(api: Client) -> None:
     incident = make_incident(make_monitor())
     body = api.get(f"/api/v1/monitors/{incident.monitor_id}").json()
-    assert body["slices"] == [
-        {"key": "all", "labels": {}, "log_evidence": None, "bucket_at": None, "in_band_count": 0}
-    ]
+    [row] = body["slices"]
+    assert (row["key"], row["name"], row["labels"], row["in_band_count"]) == ("all", "all records", {}, 0)
+    assert (row["log_evidence"], row["evidence_share"], row["bucket_at"]) == (None, None, None)
 
 
 def test_incidents_list_is_filtered(api: Client) -> None:

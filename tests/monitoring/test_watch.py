@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from monitoring.monitors.rate import Rate
 from monitoring.monitors.sample import Sample
 from monitoring.monitors.slo_guard import SloGuard
 from monitoring.monitors.volume import Volume
+from monitoring.monitors.watch import Finding
 from tests.monitoring.kinds import ARRIVALS, ERRORS, LENGTH, QUALITY, beta, sampled, shared
 
 RNG = np.random.default_rng(1)
@@ -36,7 +38,8 @@ def moved(samples: list[Sample], buckets: int) -> list[Sample]:
 
 @pytest.mark.parametrize("name", WATCHES)
 def test_run_that_is_stored_after_each_bucket_tells_the_same(name: str) -> None:
-    watch, state = WATCHES[name], {}
+    watch = WATCHES[name]
+    state: dict[str, Any] = {}
     kept = watch.resume({})
     for sample in STREAMS[name][:60]:
         stored = watch.resume(state)
@@ -89,7 +92,8 @@ def test_gap_counts_for_the_budget_and_a_late_bucket_is_refused() -> None:
 
 def test_alarm_says_where_it_began_and_resets_the_evidence() -> None:
     watch = WATCHES["rate"]
-    run, found = watch.resume({}), []
+    run = watch.resume({})
+    found: list[Finding] = []
     for number in range(40):
         taken = run.take(shared(number, 5 if number < 20 else 12, 50), budget_per_second=BUDGET)
         if taken.finding is not None and not found:

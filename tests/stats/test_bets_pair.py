@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_expectation_over_all_outcomes_is_one_without_a_tilt_and_below_with_a_ma
 
 def test_large_counts_neither_overflow_nor_lose_their_digits() -> None:
     counts = np.array([400_000, 300_000, 300_000])
-    bets = {"scores": [[-1.0, 0.0, 1.0]], "allowed": [0.0], "tilts": [0.01]}
+    bets: dict[str, Any] = {"scores": [[-1.0, 0.0, 1.0]], "allowed": [0.0], "tilts": [0.01]}
     same = pair_increments(counts, 5 * counts, **bets)
     # What a normal law of the total says: -theta^2 / 2 n m / (n + m) var(s).
     assert same[0] == pytest.approx(-(0.01**2) / 2 * 1e6 * 5 / 6 * 0.69, rel=1e-3)

@@ -127,3 +127,27 @@ def test_inflation_and_prewhitening_make_an_autoregression_independent() -> None
 def test_misuse_is_refused(call: object) -> None:
     with pytest.raises(ValueError):
         call()  # type: ignore[operator]
+
+
+def test_dependence_of_a_few_days_sees_a_wave_of_hours_in_parts_of_days() -> None:
+    rng = np.random.default_rng(31)
+    for days, count in ((1, 8), (2, 8), (4, 8), (5, 10)):
+        wave = np.sin(2 * np.pi * np.arange(days * DAY) / DAY)
+        found = learned(wave + rng.normal(size=days * DAY))
+        assert found.block_count == count
+        assert found.blocks is not None
+        assert found.inflation == found.blocks > 2 * found.by_lag
+
+
+def test_dependence_of_a_few_days_without_any_is_left_alone() -> None:
+    rng = np.random.default_rng(32)
+    found = [learned(rng.normal(size=DAY * days)) for days in (1, 2, 4) for _ in range(60)]
+    assert sum(one.blocks is not None for one in found) <= 3
+    assert np.mean([one.inflation for one in found]) < 1.06
+
+
+def test_dependence_a_correlation_that_is_noise_costs_nothing() -> None:
+    assert Dependence(0.02, None, 1_000, 1).by_lag == 1.0
+    assert Dependence(0.04, None, 1_000, 1).by_lag == pytest.approx(1.04 / 0.96)
+    # Of few pairs, 0.06 is less than one standard error, and still more than a tenth of the variance.
+    assert Dependence(0.06, None, 25, 1).by_lag == pytest.approx(1.06 / 0.94)

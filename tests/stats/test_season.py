@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from triageops.stats.buckets import Buckets
-from triageops.stats.season import chosen, slot_counts, slot_index, slot_means, slot_score_means
+from triageops.stats.season import chosen, slot_counts, slot_index, slot_means, slot_of
 from triageops.stats.variance import Components
 
 Array = NDArray[np.float64]
@@ -31,7 +31,12 @@ def test_slot_index_equals_the_local_wall_clock_of_every_hour_of_a_year() -> Non
         assert week.tolist() == [24 * t.weekday() + t.hour for t in local]
         weekend = slot_index(times, "hour_of_day_weekend", zone)
         assert weekend.tolist() == [t.hour + 24 * (t.weekday() > 4) for t in local]
+        hours = slot_index(times, "hour_of_day", zone)
+        assert hours.tolist() == [t.hour for t in local]
+        for season, slots in (("hour_of_week", week), ("hour_of_day_weekend", weekend), ("hour_of_day", hours)):
+            assert [slot_of(t + 0.5, season, zone) for t in times[::7].tolist()] == slots[::7].tolist()
     assert not slot_index(times, "none", UTC).any()
+    assert slot_of(MONDAY, "none", UTC) == 0
     assert slot_index(MONDAY, "hour_of_week", UTC) == 0
     assert slot_index(times.reshape(24, -1), "hour_of_week", BERLIN).shape == (24, 366)
 
@@ -146,24 +151,6 @@ def test_slot_means_nothing_to_learn_from_has_no_answer() -> None:
     assert slot_means(Buckets.of([0], [4], [1.0], [1.0]), [3], 24) is None
 
 
-def test_slot_score_means_equal_those_of_each_score() -> None:
-    rng = np.random.default_rng(26)
-    counts = rng.multinomial(30, [0.2, 0.3, 0.4, 0.1], size=HOURS.size)
-    counts[5] = 0
-    scores = np.array([[-0.8, -0.3, 0.4, 0.9], [0.4, -0.2, -0.2, 0.6]])
-    found = slot_score_means(HOURS, counts, scores, HOURS % 24, 24)
-    assert found is not None
-    assert found.mean.shape == found.error.shape == (24, 2)
-    values = np.repeat(np.tile(scores[1], HOURS.size), counts.ravel())
-    assert float((found.mean[:, 1]).mean()) == pytest.approx(values.mean(), abs=0.01)
-    seen = HOURS != 5
-    for j, one in enumerate(Buckets.of_scores(HOURS, counts, scores)):
-        alone = slot_means(one, (HOURS % 24)[seen], 24)
-        assert alone is not None
-        assert found.mean[:, j].tolist() == alone.mean.tolist()
-        assert found.error[:, j].tolist() == alone.error.tolist()
-
-
 def test_slot_counts_simulated_have_the_errors_they_state() -> None:
     rng = np.random.default_rng(27)
     squares, stated = [], []
@@ -195,7 +182,6 @@ def test_slot_counts_empty_hours_are_expected_to_stay_nearly_empty() -> None:
         lambda _: slot_counts([-1], [0], 1, dispersion=0.0),
         lambda _: slot_index([0], "month", UTC),  # type: ignore[arg-type]
         lambda _: chosen([[0]], UTC),
-        lambda _: slot_score_means([1, 0], [[1], [1]], [[0.0]], [0, 0], 1),
     ],
 )
 def test_misuse_is_refused(call: object) -> None:

@@ -11,7 +11,7 @@ independent ones would have, n buckets tell as much as n / inflation independent
 They differ where it matters: an effect common to all buckets of a day, with a tenth of their variance, gives rho = 0.1
 and a lag-1 inflation of 1.2, while days differ 30 times as much as independent buckets of 5 minutes would. Take the
 larger, `Dependence.inflation`. Being the larger of two noisy numbers, it is some 10 % too large without dependence and 20 days.
-Of parts of a day, which cannot know what whole days do, only what chance would give once in a hundred times counts: a wave of
+Of parts of a day, which cannot know what whole days do, only what chance would give once in a thousand times counts: a wave of
 hours that the season does not explain, as in a reference too short to learn it.
 Sources: Newbold, Granger (1974) and Kendall (1954) for the bias of rho; batch means: Alexopoulos, Seila (1998).
 """
@@ -32,9 +32,10 @@ IntArray = NDArray[np.int64]
 _LEAST_PAIRS = 20
 _LEAST_BLOCKS = 8
 _PARTS = (2, 4, 8, 24)
-_PARTS_LEVEL = 0.01
+_PARTS_LEVEL = 0.001
 # Above this an autoregression is hardly told from a trend: the reference is not steady.
 _MOST_RHO = 0.98
+_NEGLIGIBLE_RHO = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,12 @@ class Dependence:
 
     @property
     def by_lag(self) -> float:
-        """(1 + rho) / (1 - rho), at least 1: dependence that would help is not counted on."""
-        rho = max(0.0, self.rho or 0.0)
+        """(1 + rho) / (1 - rho), at least 1: dependence that would help is not counted on.
+
+        Nor is a rho within one standard error of 0, as long as it is below 0.05, a tenth of the variance at most: it is mostly noise.
+        """
+        noise = min(_NEGLIGIBLE_RHO, 1 / math.sqrt(self.pair_count or 1))
+        rho = self.rho if self.rho is not None and self.rho > noise else 0.0
         return (1 + rho) / (1 - rho)
 
     @property

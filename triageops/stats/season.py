@@ -17,7 +17,6 @@ exact fractions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Literal
@@ -104,9 +103,9 @@ def chosen(start: ArrayLike, zone: tzinfo) -> Season:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SlotMeans:
-    """mean, error: (S,) or, for J scores, (S, J): mu_s and its standard error, in the values' unit.
+    """mean, error: (S,), mu_s and its standard error, in the values' unit.
 
-    grand: m. spread: tau_slot^2, >= 0. Each a number, or (J,). error is that of mu_s as a guess of the slot's truth, on
+    grand: m. spread: tau_slot^2, >= 0. error is that of mu_s as a guess of the slot's truth, on
     average over slots: sqrt(B V_s + (1 - B)^2 Var m). A slot without buckets has mean m and error sqrt(tau_slot^2 + Var m).
     """
 
@@ -142,40 +141,6 @@ def slot_means(
         mean = mean + np.bincount(index, n * (buckets.mean - mean[index]), slot_count) / size
     variance = known.within / size + known.between * np.bincount(index, n**2, slot_count) / size**2
     return _shrunk(mean, _capped(inflation, index, slot_count) * variance, seen, records.astype(np.float64))
-
-
-def slot_score_means(
-    start: ArrayLike,
-    counts: ArrayLike,
-    scores: ArrayLike,
-    slots: ArrayLike,
-    slot_count: int,
-    *,
-    inflations: Sequence[float] | None = None,
-) -> SlotMeans | None:
-    """The same for J scores of the cells of a histogram: mean and error of shape (S, J); None as in slot_means.
-
-    start: (T,), strictly ascending. counts: (T, B). scores: (J, B). slots: (T,). inflations: one for each score.
-    """
-    index, cells = _checked_slots(slots, np.asarray(start).size, slot_count), np.asarray(counts)
-    if not (np.diff(np.asarray(start)) > 0).all():
-        raise ValueError("starts need to ascend")
-    index = index[cells.any(axis=1)]
-    each = Buckets.of_scores(start, cells, scores)
-    factors = [1.0] * len(each) if inflations is None else inflations
-    found = [
-        slot_means(one, index, slot_count, inflation=factor)
-        for one, factor in zip(each, factors, strict=True)
-    ]
-    known = [one for one in found if one is not None]
-    if len(known) < len(found) or not known:
-        return None
-    return SlotMeans(
-        np.stack([one.mean for one in known], axis=-1),
-        np.stack([one.error for one in known], axis=-1),
-        np.stack([one.grand for one in known]),
-        np.stack([one.spread for one in known]),
-    )
 
 
 def slot_counts(

@@ -147,6 +147,7 @@ def _monitor(channel: Channel, now: datetime) -> Monitor:
             "description": "Below 0.8 patients start to call the clinic instead.",
             "metric": "helpfulness",
             "split_by": ["variant"],
+            "is_whole_watched": False,
             "max_slices": 4,
             "parameters": {"level": 0.8, "margin": 0.02},
             "severity": Severity.CRITICAL,

@@ -1,41 +1,10 @@
-"""What clients read of monitors and incidents."""
+"""What clients read of incidents."""
 
 from typing import ClassVar
 
 from rest_framework import serializers
 
-from monitoring.models import DeliveryAttempt, Incident, IncidentEvent, Monitor, MonitorSlice, OutboxMessage
-
-
-class MonitorSliceSerializer(serializers.ModelSerializer[MonitorSlice]):
-    in_band_count = serializers.SerializerMethodField(
-        help_text="Good judgements in a row, while an incident is open."
-    )
-
-    class Meta:
-        model = MonitorSlice
-        fields: ClassVar = ["key", "labels", "log_evidence", "bucket_at", "in_band_count"]
-
-    def get_in_band_count(self, row: MonitorSlice) -> int:
-        return int(row.recovery.get("in_band_count", 0))
-
-
-class MonitorSerializer(serializers.ModelSerializer[Monitor]):
-    class Meta:
-        model = Monitor
-        fields: ClassVar = [
-            "id", "name", "description", "kind", "metric", "where", "split_by", "max_slices", "parameters",
-            "alarms_per_30_days", "severity", "resolve_after_buckets", "recovery_n_min", "hold_seconds", "runbook_url",
-            "state", "started_at", "watermark_at", "due_at", "checked_at", "check_row_count", "check_error",
-            "failure_count", "created_at",
-        ]  # fmt: skip
-
-
-class MonitorWithSlicesSerializer(MonitorSerializer):
-    slices = MonitorSliceSerializer(many=True, read_only=True)
-
-    class Meta(MonitorSerializer.Meta):
-        fields: ClassVar = [*MonitorSerializer.Meta.fields, "slices"]
+from monitoring.models import DeliveryAttempt, Incident, IncidentEvent, OutboxMessage
 
 
 class EffectSerializer(serializers.Serializer[object]):
@@ -57,7 +26,7 @@ class IncidentSerializer(serializers.ModelSerializer[Incident]):
     class Meta:
         model = Incident
         fields: ClassVar = [
-            "id", "monitor", "experiment", "slice_key", "labels", "title", "severity", "state", "onset_at", "opened_at",
+            "id", "monitor", "experiment", "slice_key", "labels", "signal", "title", "severity", "state", "onset_at", "opened_at",
             "acknowledged_at", "resolved_at", "resolution", "effect", "evidence", "alarm_count", "version",
         ]  # fmt: skip
 

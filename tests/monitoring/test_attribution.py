@@ -1,0 +1,82 @@
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feedback.stats import ByDimension, Window
+from monitoring import attribution
+from monitoring.attribution import Explanation, Shares
+from monitoring.monitors.kind import Metric
+from monitoring.sources import Source
+from tests.monitoring.factories import BUCKET, START
+from triageops.stats.moments import Moments
+
+WINDOW = Window(START, START + BUCKET)
+GROUPS = st.dictionaries(
+    st.sampled_from("abcde"), st.tuples(st.integers(1, 1000), st.floats(-5, 5)), min_size=2
+)
+
+
+def explained(
+    before: Shares, after: dict[str, dict[str, tuple[int, float]]], key: str = "score"
+) -> Explanation:
+    now: ByDimension = {
+        dimension: {value: Moments(n, mean, 0.0) for value, (n, mean) in groups.items()}
+        for dimension, groups in after.items()
+    }
+    with patch.object(attribution, "moments_by_dimension", return_value=now):
+        return attribution.explain(Source(Metric(key)), {}, WINDOW, before)
+
+
+def test_explain_names_the_only_group_that_changed() -> None:
+    before = {"variant": {"a": (100, 0.8), "b": (100, 0.8)}, "language": {"en": (150, 0.8), "es": (50, 0.8)}}
+    after = {
+        "variant": {"a": (100, 0.75), "b": (100, 0.75)},
+        "language": {"en": (150, 0.8), "es": (50, 0.6)},
+    }
+    found = explained(before, after)
+    assert found.best is not None
+    assert (found.best.dimension, found.best.value) == ("language", "es")
+    assert found.best.contribution == pytest.approx(1.0)
+    assert found.sentence .endswith("of the fall comes from language = es.")
+
+
+def test_explain_of_another_mix_blames_no_group() -> None:
+    before = {"model": {"good": (900, 0.9), "poor": (100, 0.5)}}
+    found = explained(before, {"model": {"good": (500, 0.9), "poor": (500, 0.5)}})
+    assert found.best is None
+    assert found.mix["model"] == pytest.approx(1.0)
+    assert "another mix of traffic by model" in found.sentence
+
+
+def test_explain_of_what_changed_everywhere_says_so() -> None:
+    before = {"model": {"a": (100, 0.9), "b": (100, 0.9)}}
+    found = explained(before, {"model": {"a": (100, 0.8), "b": (100, 0.8)}})
+    assert found.best is None
+    assert "No single group" in found.sentence
+
+
+def test_explain_names_no_group_that_could_be_one_person() -> None:
+    before = {"language": {"en": (100, 0.8), "la": (2, 0.8)}}
+    found = explained(before, {"language": {"en": (100, 0.8), "la": (3, 0.1)}})
+    assert found.best is None
+
+
+def test_explain_of_a_volume_uses_what_a_group_has_less_of() -> None:
+    days = (WINDOW.end - WINDOW.start).total_seconds() / 86_400
+    before = {"model": {"a": (1000, 50 / days), "b": (1000, 50 / days)}}
+    found = explained(before, {"model": {"a": (50, 0.0), "b": (1, 0.0)}}, key="volume")
+    assert found.best is not None
+    assert (found.best.value, found.best.contribution) == ("b", pytest.approx(1.0))
+
+
+@given(GROUPS, GROUPS)
+def test_contributions_and_mix_add_up_to_the_whole_change(
+    before: dict[str, tuple[int, float]], after: dict[str, tuple[int, float]]
+) -> None:
+    found = explained({"model": before}, {"model": after})
+    if found.change and abs(found.change) > 1e-6:
+        assert sum(part.contribution for part in found.parts) + found.mix["model"] == pytest.approx(
+            1.0, abs=1e-6
+        )

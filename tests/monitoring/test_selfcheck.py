@@ -1,0 +1,336 @@
+"""A check that is late, fails or sees nothing is itself an incident; what all have in common is one."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from feedback.models import RollupCursor
+from monitoring import checks, lifecycle, problems, selfcheck
+from monitoring.models import (
+    CANARY_METRIC,
+    DriftEvaluation,
+    Incident,
+    IncidentState,
+    MessageKind,
+    Monitor,
+    MonitorSlice,
+    OutboxMessage,
+    Reference,
+    ReferenceMode,
+    Resolution,
+    SelfCheck,
+    Severity,
+    Signal,
+)
+from tests.monitoring.factories import (
+    START,
+    add_bucket,
+    bucket_at,
+    close,
+    make_channel,
+    make_incident,
+    make_metric,
+    make_monitor,
+    now_after,
+)
+from triageops.observability.metrics import exported
+
+pytestmark = pytest.mark.django_db
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+
+
+def watch(now: datetime) -> int:
+    """As if somebody had looked every minute since the beginning."""
+    SelfCheck.objects.update_or_create(defaults={"watched_at": now - MINUTE, "steady_since": START})
+    return selfcheck.watch(now)
+
+
+def run(last: int) -> datetime:
+    """Close everything up to bucket `last`, check it, and say when that was."""
+    close(last)
+    checks.run_due(now_after(last))
+    return now_after(last)
+
+
+def refer(monitor: Monitor, longest_gap_seconds: float) -> None:
+    monitor.reference = Reference.objects.create(
+        monitor=monitor,
+        version=1,
+        mode=ReferenceMode.PINNED,
+        start_at=START - HOUR,
+        end_at=START,
+        made_at=START,
+        n=100,
+        bucket_count=10,
+        longest_gap_seconds=longest_gap_seconds,
+    )
+    monitor.save()
+
+
+def test_watch_when_all_is_well_opens_nothing() -> None:
+    make_monitor(channels=(make_channel(),))
+    add_bucket(0, 0.85)
+    assert watch(run(0)) == 0
+    assert not Incident.objects.exists()
+
+
+def test_watch_of_a_late_check_opens_one_incident_and_tells_the_monitors_channels() -> None:
+    channel, _ = make_channel(), make_channel("another")
+    monitor = make_monitor(channels=(channel,))
+    add_bucket(0, 0.85)
+    run(0)
+    close(2)
+    now = now_after(2)
+    Monitor.objects.update(due_at=now - 12 * MINUTE)
+    assert watch(now) == 1
+    assert watch(now + MINUTE) == 0
+    incident = Incident.objects.get()
+    assert (incident.monitor, incident.slice_key, incident.signal) == (monitor, "(check)", Signal.CHECK)
+    assert incident.title == "the check of “helpfulness floor” is 12\N{NARROW NO-BREAK SPACE}min late"
+    assert (incident.severity, incident.onset_at) == (Severity.ERROR, now - 12 * MINUTE)
+    message = OutboxMessage.objects.get()
+    assert (message.channel, message.kind) == (channel, MessageKind.TRIGGER)
+    assert message.payload["title"] == incident.title
+    assert "docs/runbooks/late.md" in message.payload["summary"]
+
+
+def test_watch_before_the_patience_is_over_opens_nothing() -> None:
+    make_monitor()
+    now = run(0)
+    Monitor.objects.update(due_at=now - 5 * MINUTE)
+    assert watch(now) == 0
+
+
+def test_watch_with_slow_checks_waits_five_of_them(settings: Settings) -> None:
+    settings.CHECK_SECONDS = 600
+    make_monitor()
+    now = run(20)
+    Monitor.objects.update(due_at=now - 49 * MINUTE)
+    assert watch(now) == 0
+    Monitor.objects.update(due_at=now - 51 * MINUTE)
+    assert watch(now) == 1
+
+
+def test_watch_after_the_late_check_has_run_resolves_and_tells_it() -> None:
+    make_monitor(channels=(make_channel(),))
+    now = run(0)
+    Monitor.objects.update(due_at=now - HOUR)
+    watch(now)
+    add_bucket(1, 0.85)
+    assert watch(run(1)) == 1
+    incident = Incident.objects.get()
+    assert (incident.state, incident.resolution) == (IncidentState.RESOLVED, Resolution.RECOVERED)
+    assert list(OutboxMessage.objects.order_by("seq").values_list("kind", flat=True)) == [
+        "trigger",
+        "resolve",
+    ]
+
+
+def test_watch_never_touches_evidence() -> None:
+    make_monitor(channels=(make_channel(),))
+    for number in range(4):
+        add_bucket(number, 0.84)
+    now = run(3)
+    before = list(MonitorSlice.objects.values()), list(DriftEvaluation.objects.values())
+    Monitor.objects.update(due_at=now - HOUR)
+    watch(now)
+    Monitor.objects.update(due_at=now)
+    watch(now + MINUTE)
+    assert Incident.objects.get().state == IncidentState.RESOLVED
+    assert (list(MonitorSlice.objects.values()), list(DriftEvaluation.objects.values())) == before
+
+
+def test_watch_of_a_check_that_failed_three_times_says_why() -> None:
+    make_monitor()
+    now = run(0)
+    Monitor.objects.update(
+        failure_count=2, check_error="UnusableBucket: a bucket has values other than 0 and 1"
+    )
+    assert watch(now) == 0
+    Monitor.objects.update(failure_count=3)
+    assert watch(now) == 1
+    incident = Incident.objects.get()
+    assert incident.title == "the check of “helpfulness floor” failed 3 times in a row"
+    assert "other than 0 and 1" in incident.evidence["summary"]
+
+
+@pytest.mark.parametrize(
+    ("gap", "hours", "is_silent"),
+    [(300, 0.9, False), (300, 1.1, True), (7200, 3.9, False), (7200, 4.1, True)],
+)
+def test_watch_of_silence_asks_for_twice_the_longest_gap_and_an_hour(
+    gap: float, hours: float, is_silent: bool
+) -> None:
+    monitor = make_monitor()
+    refer(monitor, gap)
+    add_bucket(0, 0.85)
+    run(0)
+    now = run(round(hours * 12))
+    assert watch(now) == is_silent
+    if is_silent:
+        incident = Incident.objects.get()
+        assert (incident.severity, incident.onset_at) == (Severity.WARNING, bucket_at(1))
+        assert "has seen no records for" in incident.title
+
+
+def test_watch_of_silence_without_a_reference_waits_a_day() -> None:
+    make_monitor()
+    add_bucket(0, 0.85)
+    run(0)
+    assert watch(run(285)) == 0
+    assert watch(run(290)) == 1
+
+
+def test_watch_of_a_monitor_that_never_saw_a_row_is_no_silence() -> None:
+    make_monitor()
+    assert watch(run(400)) == 0
+
+
+def test_watch_of_volume_takes_silence_for_evidence_and_not_for_a_problem() -> None:
+    make_monitor()
+    add_bucket(0, 0.85)
+    run(0)
+    now = run(400)
+    Monitor.objects.update(metric="volume")
+    assert watch(now) == 0
+
+
+def test_watch_of_feedback_grants_the_age_that_responses_need() -> None:
+    monitor = make_monitor()
+    refer(monitor, 300)
+    Monitor.objects.update(metric="feedback:negative", last_row_at=START, watermark_at=START + 7 * HOUR)
+    assert problems.problem_of(Monitor.objects.get(), START, START) is None
+    Monitor.objects.update(watermark_at=START + 8 * HOUR)
+    found = problems.problem_of(Monitor.objects.get(), START, START)
+    assert found is not None
+    assert found.trouble == "silent"
+
+
+def test_watch_of_silence_that_becomes_a_failure_tells_it_anew() -> None:
+    make_monitor(channels=(make_channel(),))
+    add_bucket(0, 0.85)
+    run(0)
+    now = run(300)
+    watch(now)
+    Monitor.objects.update(failure_count=5)
+    assert watch(now + MINUTE) == 1
+    incident = Incident.objects.get()
+    assert (incident.severity, "failed 5 times" in incident.title) == (Severity.ERROR, True)
+    assert list(OutboxMessage.objects.values_list("kind", flat=True)) == ["trigger", "trigger"]
+
+
+def test_watch_after_everything_was_at_rest_gives_time_to_catch_up() -> None:
+    make_monitor()
+    add_bucket(0, 0.85)
+    before = run(0)
+    selfcheck.watch(before)
+    later = before + 5 * HOUR
+    assert selfcheck.watch(later) == 0
+    for minute in range(1, 6):
+        assert selfcheck.watch(later + minute * MINUTE) == 0
+    # Both the rollups and the only check had their five minutes.
+    assert selfcheck.watch(later + 6 * MINUTE) == 2
+
+
+def test_watch_of_a_paused_monitor_resolves_and_opens_nothing() -> None:
+    monitor = make_monitor()
+    now = run(0)
+    Monitor.objects.update(due_at=now - HOUR)
+    watch(now)
+    lifecycle.pause(Monitor.objects.get(pk=monitor.pk))
+    assert watch(now + MINUTE) == 1
+    assert Incident.objects.get().resolution == Resolution.MONITOR_CHANGED
+    assert watch(now + 2 * MINUTE) == 0
+
+
+def test_watch_of_rollups_that_stand_still_is_one_incident_told_to_everybody() -> None:
+    channels = [make_channel(f"c{number}") for number in range(3)]
+    make_channel("off", is_enabled=False)
+    for number in range(4):
+        make_monitor(name=f"m{number}")
+    add_bucket(0, 0.85)
+    now = run(0)
+    later = now + HOUR
+    checks.run_due(later)
+    assert watch(later) == 1
+    assert watch(later + MINUTE) == 0
+    incident = Incident.objects.get()
+    assert (incident.slice_key, incident.severity) == ("(rollups)", Severity.CRITICAL)
+    assert incident.title.startswith("the rollups are 1")
+    assert set(OutboxMessage.objects.values_list("channel", flat=True)) == {row.pk for row in channels}
+    checks_at = run(12)
+    assert watch(checks_at) == 1
+    assert not Incident.objects.open().exists()
+
+
+def test_watch_of_rollups_belongs_to_the_canary_where_there_is_one() -> None:
+    make_monitor()
+    make_metric(CANARY_METRIC)
+    canary = make_monitor(name="canary", metric=CANARY_METRIC)
+    now = run(0)
+    watch(now + HOUR)
+    assert Incident.objects.get(slice_key="(rollups)").monitor == canary
+
+
+def test_watch_of_many_late_checks_is_one_incident() -> None:
+    make_channel()
+    for number in range(12):
+        make_monitor(name=f"m{number}")
+    now = run(0)
+    Monitor.objects.update(due_at=now - HOUR)
+    assert watch(now) == 1
+    incident = Incident.objects.get()
+    assert incident.title == "the checks of 12 of 12 monitors are late"
+    assert OutboxMessage.objects.count() == 1
+    checks.run_due(now)
+    assert watch(now + MINUTE) == 1
+    assert not Incident.objects.open().exists()
+
+
+def test_watch_leaves_incidents_of_drift_alone() -> None:
+    incident = make_incident(make_monitor())
+    assert watch(run(0)) == 0
+    incident.refresh_from_db()
+    assert incident.is_open
+
+
+def test_check_of_a_monitor_with_an_incident_of_its_check_still_opens_one_of_drift() -> None:
+    make_monitor()
+    now = run(0)
+    Monitor.objects.update(due_at=now - HOUR)
+    watch(now)
+    for number in range(1, 6):
+        add_bucket(number, 0.4)
+    run(5)
+    assert sorted(Incident.objects.open().values_list("signal", flat=True)) == ["check", "drift"]
+
+
+def test_metrics_page_has_lag_problems_and_rollups(monkeypatch: pytest.MonkeyPatch) -> None:
+    add_bucket(0, 0.85)
+    make_monitor()
+    make_monitor(name="another")
+    now = run(0)
+    Monitor.objects.filter(name="another").update(due_at=now - 20 * MINUTE)
+    SelfCheck.objects.create(watched_at=now, steady_since=START)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: now)
+    shown = exported()[0].decode()
+    assert "triageops_check_lag_seconds 1200.0" in shown
+    assert 'triageops_monitors_in_trouble{problem="late"} 1.0' in shown
+    assert 'triageops_monitors_in_trouble{problem="silent"} 0.0' in shown
+    assert "triageops_canary_seconds_to_detect" not in shown
+
+
+def test_survey_takes_as_many_queries_for_many_monitors(django_assert_num_queries: Any) -> None:
+    close(0)
+    for number in range(5):
+        make_monitor(name=f"m{number}")
+    with django_assert_num_queries(3):
+        problems.survey(now_after(0))
+
+
+def test_survey_without_rollups_says_nothing_of_them() -> None:
+    assert not RollupCursor.objects.exists()
+    assert problems.survey(START).common == {}
