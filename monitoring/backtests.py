@@ -212,7 +212,10 @@ def _note_refusal(backtest: Backtest, sentence: str) -> None:
 
 def _send(backtest_id: UUID) -> bool:
     try:
-        current_app.send_task(TASK, kwargs={"backtest_id": str(backtest_id)})
+        # Not for ever: while it waits in a long queue, each sweep sends another.
+        current_app.send_task(
+            TASK, kwargs={"backtest_id": str(backtest_id)}, expires=_OVERLOOKED_AFTER.total_seconds()
+        )
     except OperationalError:
         log.warning("backtest.wake_failed", backtest_id=str(backtest_id))
         return False

@@ -46,7 +46,7 @@ def report_of(monitor: Monitor, *, now: datetime, tell: Tell) -> dict[str, Any]:
     promised = sum(one.pop("promised") for one in slices)
     return {
         "window": {**_window(past.start, past.end), "days": (past.end - past.start) / timedelta(days=1)},
-        "reference": _reference(past),
+        "reference": past.reference,
         "budget": {"alarms_per_30_days": monitor.promised_alarms, "promised": promised},
         "slices": slices,
         **_judged(slices, promised, past.notes),
@@ -112,13 +112,6 @@ def _judged(slices: Sequence[Mapping[str, Any]], promised: float, notes: list[st
         "allowed": allowed,
         "is_calm": alarms + signals <= allowed,
     }
-
-
-def _reference(past: Past) -> dict[str, Any]:
-    draft = past.draft
-    if draft is None:
-        return {}
-    return {**_window(draft.start, draft.end), "n": draft.n, "is_before": past.is_before}
 
 
 def _sight(monitor: Monitor, part: Part) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from typing import Any
 
 from django.conf import settings
 
 from monitoring import references
 from monitoring.gathering import Gathered, filled, gathered
-from monitoring.models import Monitor
+from monitoring.models import Monitor, ReferenceMode
 from monitoring.monitors.kind import Kind
 from monitoring.monitors.learnt import Learnt
 from monitoring.monitors.sample import Sample
@@ -48,8 +49,8 @@ class Past:
     now: datetime
     start: datetime = field(init=False)
     end: datetime = field(init=False)
-    draft: Draft | None = field(default=None, init=False)
-    is_before: bool = field(default=False, init=False)
+    reference: dict[str, Any] = field(default_factory=dict, init=False)
+    """As JSON, without what was learnt; empty for a kind that learns nothing."""
     notes: list[str] = field(default_factory=list, init=False)
 
     @cached_property
@@ -78,9 +79,9 @@ class Past:
         tell(0.3)
         if not self.kind.learns:
             return [self._part(one, None) for one in gathered(monitor, buckets)]
-        self.draft = self._drafted()
+        draft = self._drafted()
         tell(0.8)
-        return self._learnt_parts(self.draft, buckets, control)
+        return self._learnt_parts(draft, buckets, control)
 
     def _read(self, where: Mapping[str, str]) -> list[Bucket]:
         found = self.source.past(where=where, split_by=self.monitor.split_by, start=self.start, end=self.end)
@@ -89,21 +90,33 @@ class Past:
     def _drafted(self) -> Draft:
         """Of the time before the replayed one where that is enough, else of all of the reference's."""
         begin, end = references.window_of(self.monitor, self.now)
+        if self.monitor.reference_mode == ReferenceMode.TRAILING:
+            self.notes.append(
+                "A trailing reference moves on every day; here it stands still for the whole time."
+            )
         if end <= self.start:
-            self.is_before = True
-            return references.draft(self.monitor, begin, end)
+            return self._learn(begin, end)
         try:
-            before = references.draft(self.monitor, begin, self.start) if begin < self.start else None
+            before = self._learn(begin, self.start) if begin < self.start else None
         except NothingToLearn:
             before = None
         if before is not None and self.start - _first_at(before) >= LEAST_BEFORE:
-            self.is_before = True
             return before
         self.notes.append(
             "The replayed time is part of the reference, so false alarms are understated: there is too little of the time "
             "before it to learn from."
         )
-        return references.draft(self.monitor, begin, end)
+        return self._learn(begin, end)
+
+    def _learn(self, begin: datetime, end: datetime) -> Draft:
+        found = references.draft(self.monitor, begin, end)
+        self.reference = {
+            "start": begin.astimezone(UTC).isoformat(),
+            "end": end.astimezone(UTC).isoformat(),
+            "n": found.n,
+            "is_before": end <= self.start,
+        }
+        return found
 
     def _learnt_parts(self, draft: Draft, buckets: Sequence[Bucket], control: Sequence[Bucket]) -> list[Part]:
         known = {one.key for one, _ in draft.slices}

@@ -7,7 +7,7 @@ from typing import Literal
 
 from django.conf import settings
 
-from feedback.stats import closed_until
+from feedback.models import RollupCursor
 from monitoring.models import Monitor, SelfCheck, Severity
 from monitoring.sources import FEEDBACK, FEEDBACK_MATURITY, VOLUME
 from triageops import wording
@@ -21,6 +21,7 @@ MANY = 10
 """More late checks than this, and more than half of all, are one story: checks do not run."""
 
 
+_OF_A_REBUILD = timedelta(days=10_000)
 _LARGE = ("reference__shares", "reference__question")
 
 
@@ -62,8 +63,7 @@ def survey(now: datetime) -> Survey:
     since = steady_since(now)
     monitors = list(Monitor.objects.active().select_related("reference").defer(*_LARGE).order_by("pk"))
     lags = [_seconds(now - row.due_at) for row in monitors if row.due_at is not None]
-    known = closed_until()
-    behind = timedelta(0) if known is None else now - max(known + _wait(), since)
+    behind = _behind(now, since)
     found = {row.pk: problem_of(row, now, since) for row in monitors}
     seen = Survey(
         monitors,
@@ -76,6 +76,16 @@ def survey(now: datetime) -> Survey:
     if seen.are_checks_behind:
         seen.common["checks"] = _checks_behind(seen, now)
     return seen
+
+
+def _behind(now: datetime, since: datetime) -> timedelta:
+    """For how long a bucket that should be closed is not."""
+    cursor = RollupCursor.objects.filter(name="facts").first()
+    if cursor is None:
+        return timedelta(0)
+    # Everything is counted anew: buckets are closed again when that is done.
+    is_anew = now - cursor.closed_until > _OF_A_REBUILD
+    return now - max(cursor.updated_at if is_anew else cursor.closed_until + _wait(), since)
 
 
 def steady_since(now: datetime) -> datetime:

@@ -31,8 +31,9 @@ CHECK = "(check)"
 COMMON = {"rollups": "(rollups)", "checks": "(checks)"}
 """Keys of incidents that are about no slice."""
 
-BREAK = timedelta(minutes=5)
-"""Nobody looked for longer than this: the whole product was at rest, which is no lateness of one check."""
+BREAK, JUST_NOW = timedelta(seconds=150), timedelta(seconds=60)
+"""Nobody looked for longer than BREAK, and nothing was checked but just now: the whole product was at rest, which is no
+lateness of one check. Where all workers are busy with checks nobody looks either, but that is no rest."""
 
 _WORSE = {Severity.WARNING: 0, Severity.ERROR: 1, Severity.CRITICAL: 2}
 
@@ -79,7 +80,9 @@ def _note_watch(now: datetime) -> None:
     row, is_new = SelfCheck.objects.get_or_create(defaults={"watched_at": now, "steady_since": now})
     if is_new or now <= row.watched_at:
         return
-    steady_since = now if now - row.watched_at > BREAK else row.steady_since
+    was_busy = Monitor.objects.filter(checked_at__gt=row.watched_at, checked_at__lt=now - JUST_NOW)
+    was_at_rest = now - row.watched_at > BREAK and not was_busy.exists()
+    steady_since = now if was_at_rest else row.steady_since
     unchanged = SelfCheck.objects.filter(watched_at=row.watched_at)
     unchanged.update(watched_at=now, steady_since=steady_since)
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 
-from monitoring import backtests, lifecycle, references
+from monitoring import backtests, checks, lifecycle, references
 from monitoring.definitions import NothingToLearn, refusal
 from monitoring.models import Backtest, BacktestState, Monitor, MonitorState
 from monitoring.monitors.kind import InvalidParameters
@@ -63,6 +63,22 @@ def pause(monitor: Monitor) -> None:
     if not monitor.is_watching:
         raise InvalidTransition(f"It is {monitor.state}, and watches nothing yet.", fix="Activate it first.")
     lifecycle.pause(monitor)
+
+
+def check_now(monitor: Monitor, *, now: datetime) -> int:
+    """Use all closed buckets at once instead of at the next check; how many there were. Raises InvalidTransition.
+
+    Nothing happens while a worker checks it.
+    """
+    if not monitor.is_watching:
+        raise InvalidTransition(f"It is {monitor.state}, and watches nothing.", fix="Activate it first.")
+    row_count, is_behind = 0, True
+    while is_behind:
+        Monitor.objects.active().filter(pk=monitor.pk).update(due_at=now)
+        result = checks.check(monitor.pk, now)
+        row_count += 0 if result is None else result.row_count
+        is_behind = result is not None and result.is_behind
+    return row_count
 
 
 def learn(monitor: Monitor, *, by: User | None, reason: str = "", now: datetime) -> None:

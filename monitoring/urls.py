@@ -1,6 +1,6 @@
 from django.urls import path
 
-from monitoring.views import backtests, evidence, fleet, incidents, monitors
+from monitoring.views import backtests, evidence, fleet, incidents, monitors, suggestions
 
 urlpatterns = [
     path("monitors", monitors.MonitorsView.as_view()),
@@ -22,4 +22,5 @@ urlpatterns = [
     path("incidents/<uuid:incident_id>", incidents.IncidentView.as_view()),
     path("markers", fleet.MarkersView.as_view()),
     path("markers/<int:marker_id>", fleet.MarkerView.as_view()),
+    path("suggestions", suggestions.SuggestionsView.as_view()),
 ]

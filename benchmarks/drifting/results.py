@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.drifting import peers
 from benchmarks.drifting.engine import delays, watched
-from benchmarks.drifting.rows import CHECKS, Row
+from benchmarks.drifting.row import CHECKS, Row
 from benchmarks.drifting.streams import NOTHING, Change
 from triageops.stats import chi_square
 

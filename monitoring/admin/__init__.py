@@ -1,3 +1,3 @@
-from monitoring.admin import channels, deliveries, incidents, monitors
+from monitoring.admin import backtests, budget, channels, deliveries, incidents, markers, monitors
 
-__all__ = ["channels", "deliveries", "incidents", "monitors"]
+__all__ = ["backtests", "budget", "channels", "deliveries", "incidents", "markers", "monitors"]

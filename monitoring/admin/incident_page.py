@@ -12,13 +12,32 @@ from django.utils.safestring import SafeString
 
 from monitoring import plots
 from monitoring.admin.deliveries import status_badge
+from monitoring.admin.states import bar, learns
 from monitoring.evidence import Evidence
 from monitoring.messages import budget_text, effect_text, experiment_path
-from monitoring.models import Incident, IncidentState, Monitor, OutboxMessage
-from monitoring.sentences import incident_sentence
+from monitoring.models import (
+    EventKind,
+    Incident,
+    IncidentEvent,
+    IncidentState,
+    Marker,
+    Monitor,
+    OutboxMessage,
+    Signal,
+)
+from monitoring.sentences import explanation_of, incident_sentence
 from monitoring.slices import described
 from triageops import wording
 from triageops.admin import Tone, badge
+from triageops.charts import Chart
+
+_MOST_PARTS, _LEAST_MIX = 12, 0.05
+
+_SIGNALS = {
+    Signal.DRIFT: "a lasting change: evidence that piled up",
+    Signal.ANOMALY: "one single bucket of time, which is too far out to be chance; a lasting change would be told besides",
+    Signal.CHECK: "the check itself: something keeps this monitor from watching",
+}
 
 _STATE_TONES = {
     IncidentState.FIRING: Tone.HARM,
@@ -48,23 +67,80 @@ def page(incident: Incident, request: HttpRequest) -> dict[str, Any]:
         "state": state_badge(incident),
         "tone": "harm" if incident.is_open else "neutral",
         "sentence": incident_sentence(incident, now),
-        "events": incident.events.select_related("by"),
+        "events": [(event, _said(event)) for event in incident.events.select_related("by")],
         "deliveries": [(message, status_badge(message)) for message in sent],
     }
 
 
+def _said(event: IncidentEvent) -> str:
+    """What an event says beside its name."""
+    details = event.details
+    if event.kind == EventKind.NOTED:
+        why = (details.get("explanation") or {}).get("sentence", "")
+        return " ".join(filter(None, [f"{details.get('title', details.get('slice', ''))}.", why]))
+    return str(details.get("note") or "")
+
+
 def _of_monitor(incident: Incident, monitor: Monitor, now: datetime) -> dict[str, Any]:
-    start, end = plots.around(incident, now)
-    rows = plots.evaluations_of(monitor, start, end, incident.slice_key)
-    level = incident.effect.get("level")
+    explained = explanation_of(incident)
     return {
         "where": described(incident.labels, incident.slice_key) or "all records",
         "effect": effect_text(incident.effect),
-        "budget": budget_text(monitor.promised_alarms),
-        "charts": [
-            plots.metric_chart(monitor, rows, [incident], level, title=incident.title, now=now),
-            plots.evidence_chart(rows),
+        "budget": _budget(monitor),
+        "explained": explained.get("sentence", ""),
+        "parts": [_part(monitor, one) for one in explained.get("parts", [])[:_MOST_PARTS]],
+        "mix": [
+            (name, wording.share(value, 2))
+            for name, value in explained.get("mix", {}).items()
+            if abs(value) >= _LEAST_MIX
         ],
+        "signal": _SIGNALS[Signal(incident.signal)],
+        "charts": [] if incident.signal == Signal.CHECK else _charts(incident, monitor, now),
+    }
+
+
+def _charts(incident: Incident, monitor: Monitor, now: datetime) -> list[Chart]:
+    start, end = plots.around(incident, now)
+    trace = plots.Trace.read(monitor, incident.slice_key, incident.labels, start, end)
+    level = None if learns(monitor) else incident.effect.get("level")
+    markers = Marker.objects.between(start, end)
+    title = incident.title[:1].upper() + incident.title[1:]
+    return [
+        plots.metric_chart(trace, [incident], markers, level=level, title=title, now=now),
+        plots.evidence_chart(trace, [incident]),
+    ]
+
+
+def can_accept(incident: Incident) -> bool:
+    """Whether what is seen now can become what is usual; the monitor should be loaded."""
+    monitor = incident.monitor
+    return (
+        monitor is not None
+        and learns(monitor)
+        and monitor.reference_id is not None
+        and incident.is_open
+        and incident.signal != Signal.CHECK
+    )
+
+
+def _budget(monitor: Monitor) -> str:
+    if monitor.kind in {"never", "burn_rate"}:
+        return "none: it is a rule, and promises nothing about chance"
+    return budget_text(monitor.promised_alarms)
+
+
+def _part(monitor: Monitor, part: dict[str, Any]) -> dict[str, Any]:
+    """One group's row: its share of the records and its value, before and after, and what it contributes."""
+    style = plots.style_of(monitor)
+    contribution = part["contribution"]
+    return {
+        "dimension": part["dimension"],
+        "value": part["value"] or "(none)",
+        "share_before": wording.share(part["share_before"], 2),
+        "share_after": wording.share(part["share_after"], 2),
+        "before": wording.styled(part["before"], style),
+        "after": wording.styled(part["after"], style),
+        "contribution": bar(max(0.0, min(1.0, contribution)), wording.share(contribution, 2)),
     }
 
 

@@ -17,9 +17,12 @@ from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from monitoring import incidents
-from monitoring.admin.incident_page import page, state_badge
+from monitoring.admin.incident_page import can_accept, page, state_badge
+from monitoring.admin.monitor_buttons import BASELINE_DIALOG
+from monitoring.admin.monitor_dialogs import BaselineForm
+from monitoring.admin.monitor_moves import accept
 from monitoring.messages import incident_effect_text
-from monitoring.models import Incident, IncidentState, Resolution, Severity
+from monitoring.models import Incident, IncidentState, Monitor, Resolution, Severity
 from monitoring.tasks import wake_delivery
 from triageops.admin import EstimatedPaginator, ReadOnlyAdmin, Tone, as_uuid, badge, moment
 
@@ -37,6 +40,14 @@ class ResolveForm(BaseDialogForm):
     note = forms.CharField(
         label="Note", max_length=1000, required=False, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3})
     )
+
+
+class IncidentBaselineForm(BaselineForm):
+    """Of the monitor that found the incident."""
+
+    def found(self) -> Monitor:
+        incident = get_object_or_404(Incident.objects.of_monitors(), pk=as_uuid(self.object_id))
+        return get_object_or_404(Monitor.objects.select_related("reference"), pk=incident.monitor_id)
 
 
 class OpenFilter(admin.SimpleListFilter):
@@ -90,10 +101,16 @@ class IncidentAdmin(ReadOnlyAdmin):
     empty_link, empty_link_text = "admin:monitoring_monitor_changelist", "What is watched"
     fields = ()
     change_form_outer_before_template = "monitoring/incident.html"
-    actions_detail = ("acknowledge", "resolve", "resolve_halt")
+    actions_detail = ("acknowledge", "accept_baseline", "resolve", "resolve_halt")
+
+    class Media:
+        css = {"all": ("monitoring/monitor.css",)}
 
     def has_act_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return request.user.has_perm("monitoring.change_incident")
+
+    def has_accept_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return request.user.has_perm("monitoring.change_monitor")
 
     def get_fieldsets(self, request: HttpRequest, obj: Incident | None = None) -> list[Any]:
         return []
@@ -109,16 +126,27 @@ class IncidentAdmin(ReadOnlyAdmin):
         context = {} if incident is None else page(incident, request)
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
 
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Incident | None:
+        """The row, read once for each request: the page and its buttons ask for it."""
+        read: dict[str, Incident | None] = request.__dict__.setdefault("incidents_read", {})
+        if object_id not in read:
+            read[object_id] = super().get_object(request, object_id, from_field)
+        return read[object_id]
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
         return super().get_queryset(request).select_related("monitor", "acknowledged_by", "resolved_by")
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        incident = Incident.objects.filter(pk=as_uuid(object_id)).first()
+        incident = self.get_object(request, str(object_id))
         if incident is None or not incident.is_open:
             return []
         unfit = {"resolve" if incident.experiment else "resolve-halt"}
         if incident.state != IncidentState.FIRING:
             unfit.add("acknowledge")
+        if not can_accept(incident):
+            unfit.add("accept-baseline")
         return [one for one in super().get_actions_detail(request, object_id) if one.path not in unfit]
 
     @action(
@@ -142,6 +170,18 @@ class IncidentAdmin(ReadOnlyAdmin):
             "Acknowledged.",
             lambda incident_id: incidents.acknowledge(incident_id, by=_person(user), now=timezone.now()),
         )
+
+    @action(
+        description="Accept as new baseline",
+        url_path="accept-baseline",
+        icon="task_alt",
+        permissions=["accept"],
+        dialog={**BASELINE_DIALOG, "form_class": IncidentBaselineForm},
+    )
+    def accept_baseline(
+        self, request: HttpRequest, form: IncidentBaselineForm, object_id: str
+    ) -> HttpResponse:
+        return accept(self, request, form)
 
     @action(
         description="Resolve",

@@ -1,23 +1,30 @@
-"""The monitor's form: its parameters are the fields of the kind's dataclass."""
+"""The monitor's form: its parameters are the fields of the kinds' dataclasses, and a change of a live one needs a way."""
 
 import dataclasses
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminRadioSelectWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
 
-from feedback.models import QualityMetric
+from monitoring import sources
 from monitoring.models import Monitor
 from monitoring.monitors import registry
+from monitoring.questions import question_of
 from monitoring.slices import dimensions
 
 PARAMETER = "parameter_"
+TRY, APPLY = "try", "apply"
+
+_EXAMPLE = "experiment = llm_model_ab_test"
+_REFERENCE_TIMES = ("reference_start_at", "reference_end_at")
 
 
 class LabelsField(forms.CharField):
@@ -49,11 +56,20 @@ class LabelsField(forms.CharField):
 
 
 class MonitorForm(forms.ModelForm[Monitor]):
-    metric = forms.ChoiceField(widget=UnfoldAdminSelectWidget, help_text="Which quality metric to watch.")
+    metric = forms.ChoiceField(
+        widget=UnfoldAdminSelectWidget,
+        help_text="A quality metric, or one of what is known of every response.",
+    )
     where = LabelsField(
         required=False,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2, "placeholder": "experiment = llm_model_ab_test"}),
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2, "placeholder": _EXAMPLE}),
         help_text=f"Watch only these records, one “name = value” a line. Names: {', '.join(dimensions())}.",
+    )
+    control = LabelsField(
+        label="Compared with",
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2, "placeholder": "variant = gpt-4"}),
+        help_text="Where the reference is another variant: which records, one “name = value” a line.",
     )
     split_by = forms.MultipleChoiceField(
         choices=[(name, name) for name in dimensions()],
@@ -62,33 +78,99 @@ class MonitorForm(forms.ModelForm[Monitor]):
         help_text="Watch each combination of these by itself; none: all records together. At most three, one of them an "
         "attribute.",
     )
+    way = forms.ChoiceField(
+        label="If what is watched changes",
+        required=False,
+        choices=[
+            (TRY, "Try it in a backtest first"),
+            (APPLY, "Apply it now"),
+        ],
+        widget=UnfoldAdminRadioSelectWidget,
+        help_text="With a backtest the monitor goes on as it is. Applied, its evidence begins anew and its open incidents are "
+        "over.",
+    )
+    reason = forms.CharField(
+        label="Reason",
+        max_length=500,
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Why it is applied at once, for whoever asks later.",
+    )
 
     class Meta:
         model = Monitor
         fields = (
-            "name", "description", "kind", "metric", "where", "split_by", "max_slices", "alarms_per_30_days",
-            "severity", "channels", "runbook_url", "resolve_after_buckets", "recovery_n_min", "hold_seconds",
+            "name", "description", "kind", "metric", "where", "split_by", "max_slices", "is_whole_watched",
+            "maturity_hours", "reference_mode", "reference_start_at", "reference_end_at", "reference_days",
+            "reference_gap_hours", "control", "stale_after_days", "alarms_per_30_days", "weight", "severity", "channels",
+            "runbook_url", "resolve_after_buckets", "recovery_n_min", "hold_seconds",
         )  # fmt: skip
-        widgets = {"channels": UnfoldAdminCheckboxSelectMultipleWidget}
+        widgets = {
+            "channels": UnfoldAdminCheckboxSelectMultipleWidget,
+            "description": UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "kind" not in self.fields:
+            # A person who may only look gets a form without fields.
+            return
+        # As it is in force, to tell what a person changed.
+        self.before = question_of(self.instance) if self.instance.pk else {}
+        cast("forms.ChoiceField", self.fields["kind"]).choices = registry.choices()
         # Read once: a callable would be asked each time that the field is looked at.
-        keys = QualityMetric.objects.values_list("key", flat=True)
-        cast("forms.ChoiceField", self.fields["metric"]).choices = [(key, key) for key in keys]
-        for name, field in parameter_fields(self.instance.kind).items():
-            field.initial = self.instance.parameters.get(name, field.initial)
-            self.fields[PARAMETER + name] = field
+        cast("forms.ChoiceField", self.fields["metric"]).choices = metric_choices()
+        chosen = self.data.get("kind", self.instance.kind) if self.is_bound else self.instance.kind
+        stored = self.instance.parameters
+        for (kind, name), field in parameter_fields().items():
+            field.required = field.required and kind == chosen
+            if kind == self.instance.kind:
+                field.initial = stored.get(name, field.initial)
+            self.fields[parameter_name(kind, name)] = field
+        if not self.instance.is_watching:
+            del self.fields["way"], self.fields["reason"]
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether it asks another question, or may be wrong more often."""
+        return bool(self.before) and question_of(self.instance) != self.before
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
-        given = {
-            name.removeprefix(PARAMETER): value
-            for name, value in cleaned.items()
-            if name.startswith(PARAMETER)
-        }
-        self.instance.parameters = {name: value for name, value in given.items() if value is not None}
+        chosen = cleaned.get("kind", "")
+        given: dict[str, Any] = {}
+        for kind, name in parameter_fields():
+            own = parameter_name(kind, name)
+            value = cleaned.pop(own, None)
+            if kind != chosen:
+                # What is hidden cannot be wrong.
+                self.errors.pop(own, None)
+            elif value not in (None, ""):
+                given[name] = value
+        self.instance.parameters = self._without_new_defaults(chosen, given)
+        for name in _REFERENCE_TIMES:
+            if isinstance(cleaned.get(name), datetime):
+                cleaned[name] = _as_stored(cleaned[name], self.before.get(name))
         return cleaned
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        if "way" in self.fields and not self.errors and self.is_changed:
+            way = self.cleaned_data.get("way")
+            if not way:
+                self.add_error("way", "What is watched would change. Say how: try it first, or apply it now.")
+            elif way == APPLY and not self.cleaned_data.get("reason", "").strip():
+                self.add_error("reason", "Say why it is applied without trying it first.")
+
+    def _without_new_defaults(self, chosen: str, given: dict[str, Any]) -> dict[str, Any]:
+        """A parameter that was never written down stays so while it has its default: else saving would be a change."""
+        stored = self.instance.parameters if chosen == self.before.get("kind") else given
+        fields = parameter_fields()
+        return {
+            name: value
+            for name, value in given.items()
+            if name in stored or value != fields[chosen, name].initial
+        }
 
     def add_error(self, field: str | None, error: Any) -> None:
         """Errors of single parameters go to the fields that stand for them."""
@@ -101,20 +183,48 @@ class MonitorForm(forms.ModelForm[Monitor]):
             super().add_error(field, error)
 
     def _field_for(self, name: str) -> str | None:
-        own = PARAMETER + name.removeprefix("parameters.")
+        own = parameter_name(self.instance.kind, name.removeprefix("parameters."))
         return next((found for found in (name, own) if found in self.fields), None)
 
 
-def parameter_fields(kind_name: str) -> dict[str, forms.FloatField]:
-    """A field for each parameter of the kind, with its help and default."""
-    found = {}
-    for field in dataclasses.fields(registry.kind_named(kind_name)):
-        is_needed = field.default is dataclasses.MISSING
-        found[field.name] = forms.FloatField(
-            label=field.name.replace("_", " ").capitalize(),
-            required=is_needed,
-            initial=None if is_needed else field.default,
-            help_text=field.metadata.get("help", ""),
-            widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}),
-        )
-    return found
+def _as_stored(at: datetime, before: str | None) -> datetime:
+    """In UTC; as it was, if only the part of a second is gone that the form does not show."""
+    known = datetime.fromisoformat(before) if before else None
+    is_same = known is not None and known.replace(microsecond=0) == at
+    return known if known is not None and is_same else at.astimezone(UTC)
+
+
+def parameter_name(kind: str, name: str) -> str:
+    return f"{PARAMETER}{kind}_{name}"
+
+
+def metric_choices() -> list[tuple[str, str]]:
+    """By what people call them, with the name that a monitor gives it where that is another. Queries."""
+    return [
+        (key, title if title == key else f"{title} ({key})")
+        for key in sources.keys()  # noqa: SIM118 - no mapping
+        for title in (sources.title_of(key),)
+    ]
+
+
+def parameter_fields() -> dict[tuple[str, str], forms.Field]:
+    """A field for each parameter of each kind, with its help and default; by kind and name."""
+    return {
+        (kind.name, field.name): _field(field)
+        for kind in registry.KINDS
+        for field in dataclasses.fields(kind)
+    }
+
+
+def _field(field: "dataclasses.Field[Any]") -> forms.Field:
+    is_needed = field.default is dataclasses.MISSING
+    common: dict[str, Any] = {
+        "label": field.name.replace("_", " ").capitalize(),
+        "required": is_needed,
+        "initial": None if is_needed else field.default,
+        "help_text": field.metadata.get("help", ""),
+    }
+    choices = field.metadata.get("choices")
+    if choices:
+        return forms.ChoiceField(choices=list(choices.items()), widget=UnfoldAdminSelectWidget, **common)
+    return forms.FloatField(widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}), **common)

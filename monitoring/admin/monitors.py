@@ -1,53 +1,76 @@
 """Monitors: what is watched, how it stands, and the form that says so."""
 
-from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
-from django.db.models import Exists, Max, OuterRef, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
-from django.urls import reverse
+from django.contrib.admin.views.main import ChangeList
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.safestring import SafeString
-from unfold.decorators import action
-from unfold.forms import BaseDialogForm
 
-from monitoring import lifecycle, plots
-from monitoring.admin.incident_page import state_badge
-from monitoring.admin.monitor_form import PARAMETER, MonitorForm, parameter_fields
-from monitoring.models import Incident, Monitor, MonitorState
-from monitoring.monitors import registry
-from monitoring.monitors.kind import InvalidParameters
-from monitoring.sentences import evidence_share, monitor_sentence, promise_sentence
-from monitoring.slices import described
+from monitoring import budget, lifecycle
+from monitoring.admin import monitor_list as columns
+from monitoring.admin.monitor_buttons import BUTTONS, allowed
+from monitoring.admin.monitor_dialogs import REFUSALS, monitor_of, text_of
+from monitoring.admin.monitor_fields import CONDITIONS, READ, fieldsets
+from monitoring.admin.monitor_form import APPLY, MonitorForm
+from monitoring.admin.monitor_moves import ask_backtest
+from monitoring.admin.monitor_page import comparison, page
+from monitoring.models import Monitor, MonitorState
+from monitoring.questions import FIELDS, put, question_of
 from monitoring.tasks import wake_delivery
-from triageops.admin import NoDeleteAdmin, Tone, badge, moment
-
-
-class ConfirmForm(BaseDialogForm):
-    """Asks once more; nothing to fill in."""
+from triageops.admin import NoDeleteAdmin
 
 
 @admin.register(Monitor)
 class MonitorAdmin(NoDeleteAdmin):
     form = MonitorForm
-    list_display = ("name", "shown_state", "metric", "evidence", "last_check", "buckets", "next_check")
-    list_filter = ("state", "kind")
+    list_display = (
+        "name", columns.shown_state, columns.metric, columns.trend, columns.evidence, columns.budget, columns.check,
+    )  # fmt: skip
+    list_filter = ("state", "kind", columns.MetricFilter, columns.IncidentFilter)
     search_fields = ("name", "metric")
     list_before_template = "monitoring/list_head.html"
     empty_text = "Each monitor will appear here with its evidence, its last check and its next one."
     empty_link, empty_link_text = "admin:monitoring_monitor_add", "Make the first monitor"
-    readonly_fields = ("shown_state", "started", "last_check", "buckets", "next_check", "check_error")
     change_form_outer_before_template = "monitoring/monitor.html"
-    actions_detail = ("start", "pause")
+    conditional_fields = CONDITIONS
+    actions_detail = tuple(BUTTONS)
+
+    class Media:
+        css = {"all": ("monitoring/monitor.css",)}
+
+    backtest = BUTTONS["backtest"]
+    activate = BUTTONS["activate"]
+    activate_untried = BUTTONS["activate_untried"]
+    resume = BUTTONS["resume"]
+    pause = BUTTONS["pause"]
+    learn_now = BUTTONS["learn_now"]
+    accept_baseline = BUTTONS["accept_baseline"]
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.comparison)
+        own = path("<int:monitor_id>/comparison", view, name="monitoring_monitor_comparison")
+        return [own, *super().get_urls()]
+
+    def comparison(self, request: HttpRequest, monitor_id: int) -> HttpResponse:
+        """The records of now beside the reference, for the page's script: it reads rollups, so the page does not wait."""
+        if not self.has_view_permission(request):
+            return HttpResponse(status=403)
+        context = comparison(monitor_of(str(monitor_id)), request.GET.get("slice", ""), timezone.now())
+        return TemplateResponse(request, "monitoring/comparison.html", context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Monitor]:
-        is_open = Incident.objects.open().filter(monitor=OuterRef("pk"))
-        highest = Max("slices__log_evidence", filter=Q(slices__is_tracked=True))
-        return super().get_queryset(request).annotate(highest=highest, has_incident=Exists(is_open))
+        return columns.annotated(super().get_queryset(request))
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        found = super().get_changelist_instance(request)
+        found.result_list = columns.with_trends(found.result_list, timezone.now())
+        return found
 
     def get_form(
         self,
@@ -60,31 +83,59 @@ class MonitorAdmin(NoDeleteAdmin):
         return super().get_form(request, obj, change=change, **{**kwargs, "fields": MonitorForm.Meta.fields})
 
     def get_fieldsets(self, request: HttpRequest, obj: Monitor | None = None) -> list[Any]:
-        parameters = [PARAMETER + name for name in parameter_fields((obj or Monitor()).kind)]
-        sets = [
-            ("What is watched", {"fields": ["name", "description", "kind", "metric", *parameters, "where", "split_by", "max_slices"]}),
-            ("What may happen", {"fields": ["alarms_per_30_days", "severity", "channels", "runbook_url"]}),
-            ("When it is over", {"fields": ["resolve_after_buckets", "recovery_n_min", "hold_seconds"]}),
-        ]  # fmt: skip
-        return [*sets, ("Checks", {"fields": self.readonly_fields})] if obj else sets
+        if not self.has_change_permission(request, obj):
+            return READ
+        return fieldsets(is_live=obj is not None and obj.is_watching)
 
-    def save_related(
-        self,
-        request: HttpRequest,
-        form: Any,
-        formsets: Any,
-        change: bool,  # noqa: FBT001 - Django calls it so
-    ) -> None:
+    def save_model(self, request: HttpRequest, obj: Monitor, form: Any, change: bool) -> None:  # noqa: FBT001
+        """A live monitor goes on with what it asks, unless a person says that the change is to be applied."""
+        question = question_of(obj)
+        is_live = change and obj.is_watching and form.is_changed
+        if is_live:
+            put(obj, form.before)
+        super().save_model(request, obj, form, change)
+        if is_live and form.cleaned_data["way"] == APPLY:
+            self._apply(request, obj, form, question)
+        elif is_live:
+            request.__dict__["to_try"] = question
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001
         super().save_related(request, form, formsets, change)
-        now = timezone.now()
-        changed = {"parameters" if name.startswith(PARAMETER) else name for name in form.changed_data}
-        if not change:
-            lifecycle.start(form.instance, now=now)
-        elif changed & lifecycle.QUESTION_FIELDS:
-            resolved = lifecycle.ask_anew(form.instance, now=now)
-            wake_delivery()
-            text = "What is watched was changed: the evidence starts anew"
-            messages.info(request, text + (f", and {resolved} open incidents are over." if resolved else "."))
+        monitor = form.instance
+        if change and not monitor.is_watching and _asks_anew(monitor, form.before):
+            over = lifecycle.ask_anew(monitor, now=timezone.now())
+            self._tell_over(request, over)
+
+    def _apply(self, request: HttpRequest, monitor: Monitor, form: Any, question: dict[str, Any]) -> None:
+        if not _is_other(question, form.before):
+            # How often it may be wrong is no other question: the evidence stays.
+            put(monitor, question)
+            monitor.save()
+            budget.redistribute()
+            return
+        by: Any = request.user
+        reason = form.cleaned_data["reason"]
+        try:
+            with transaction.atomic():
+                over = lifecycle.change(monitor, question, by=by, reason=reason, now=timezone.now())
+        except REFUSALS as refused:
+            put(monitor, form.before)
+            messages.error(request, f"The change was not applied: {text_of(refused)}")
+        else:
+            self.log_change(request, monitor, f"Changed what is watched. {reason}")
+            self._tell_over(request, over)
+
+    def _tell_over(self, request: HttpRequest, over: int) -> None:
+        wake_delivery()
+        ended = f", and {over} open incidents are over" if over else ""
+        messages.info(request, f"What is watched was changed: the evidence begins anew{ended}.")
+
+    def response_add(
+        self, request: HttpRequest, obj: Monitor, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """To its page, where the next step is."""
+        messages.success(request, f"“{obj}” was made. It does not watch yet: try it out on the past first.")
+        return HttpResponseRedirect(reverse("admin:monitoring_monitor_change", args=[obj.pk]))
 
     def change_view(
         self,
@@ -94,8 +145,17 @@ class MonitorAdmin(NoDeleteAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         monitor = self.get_object(request, object_id) if request.method == "GET" else None
-        context = {} if monitor is None else _page(monitor)
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
+        context = {} if monitor is None else page(monitor, request, timezone.now())
+        # One way to save: it leads back to this page.
+        only = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **only, **context})
+
+    def response_change(self, request: HttpRequest, obj: Monitor) -> HttpResponse:
+        to_try = request.__dict__.get("to_try")
+        if to_try is not None:
+            return HttpResponseRedirect(ask_backtest(self, request, obj, to_try))
+        messages.success(request, f"“{obj}” was saved.")
+        return HttpResponseRedirect(reverse("admin:monitoring_monitor_change", args=[obj.pk]))
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -108,120 +168,15 @@ class MonitorAdmin(NoDeleteAdmin):
 
     def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
         monitor = self.get_object(request, str(object_id))
-        hidden = "start" if monitor and monitor.state == MonitorState.ACTIVE else "pause"
-        return [one for one in super().get_actions_detail(request, object_id) if one.path != hidden]
-
-    @action(
-        description="Start",
-        url_path="start",
-        icon="play_arrow",
-        permissions=["change"],
-        dialog={
-            "title": "Start this monitor?",
-            "description": "It watches from now on, with no evidence from before.",
-            "form_class": ConfirmForm,
-            "form_submit_text": "Start",
-        },
-    )
-    def start(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
-        monitor = get_object_or_404(Monitor, pk=object_id)
-        try:
-            lifecycle.start(monitor, now=timezone.now())
-        except ValidationError as error:
-            messages.error(request, " ".join(error.messages))
-        else:
-            self.log_change(request, monitor, "Started.")
-            messages.success(request, f"“{monitor}” watches from now on.")
-        return _reload(monitor)
-
-    @action(
-        description="Pause",
-        url_path="pause",
-        icon="pause",
-        permissions=["change"],
-        dialog={
-            "title": "Pause this monitor?",
-            "description": "Nothing is watched until it is started again, and then with no evidence from before. "
-            "Open incidents stay open.",
-            "form_class": ConfirmForm,
-            "form_submit_text": "Pause",
-        },
-    )
-    def pause(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
-        monitor = get_object_or_404(Monitor, pk=object_id)
-        lifecycle.pause(monitor)
-        self.log_change(request, monitor, "Paused.")
-        messages.success(request, f"“{monitor}” is paused.")
-        return _reload(monitor)
-
-    @admin.display(description="state", ordering="state")
-    def shown_state(self, monitor: Monitor) -> SafeString:
-        if getattr(monitor, "has_incident", False):
-            return badge("incident open", Tone.HARM)
-        if monitor.check_error:
-            return badge("check fails", Tone.HARM)
-        return badge(monitor.state, Tone.LOOK if monitor.state == MonitorState.PAUSED else Tone.NEUTRAL)
-
-    @admin.display(description="evidence, of the alarm line")
-    def evidence(self, monitor: Monitor) -> str:
-        highest = getattr(monitor, "highest", None)
-        return "–" if highest is None else evidence_share(highest)
-
-    @admin.display(description="last check", ordering="checked_at")
-    def last_check(self, monitor: Monitor) -> SafeString:
-        return moment(monitor.checked_at)
-
-    @admin.display(description="buckets seen", ordering="check_row_count")
-    def buckets(self, monitor: Monitor) -> int:
-        return monitor.check_row_count
-
-    @admin.display(description="next check", ordering="due_at")
-    def next_check(self, monitor: Monitor) -> SafeString:
-        return moment(monitor.due_at, "–")
-
-    @admin.display(description="watches since", ordering="started_at")
-    def started(self, monitor: Monitor) -> SafeString:
-        return moment(monitor.started_at)
+        found = super().get_actions_detail(request, object_id)
+        return allowed(monitor, found) if monitor else []
 
 
-def _reload(monitor: Monitor) -> HttpResponse:
-    return HttpResponse(
-        headers={"HX-Redirect": reverse("admin:monitoring_monitor_change", args=[monitor.pk])}
-    )
+def _is_other(question: dict[str, Any], before: dict[str, Any]) -> bool:
+    return any(question[name] != before[name] for name in FIELDS)
 
 
-def _level(monitor: Monitor) -> float | None:
-    try:
-        return registry.kind_named(monitor.kind).read(monitor.parameters).level
-    except (LookupError, InvalidParameters):
-        return None
-
-
-def _page(monitor: Monitor) -> dict[str, Any]:
-    now = timezone.now()
-    rows = plots.evaluations_of(monitor, now - plots.SHOWN, now + timedelta(minutes=1))
-    recent = list(monitor.incidents.order_by("-id")[:10])
-    still_open = [incident for incident in recent if incident.is_open]
-    places = list(monitor.slices.tracked())
-    known = [place.log_evidence for place in places if place.log_evidence is not None]
-    sentence = monitor_sentence(monitor, still_open, max(known, default=None))
-    shown = [incident for incident in recent if (incident.resolved_at or now) > now - plots.SHOWN]
-    tone = "harm" if still_open or monitor.check_error else "neutral"
-    return {
-        "sentence": sentence,
-        "tone": tone if monitor.state == MonitorState.ACTIVE or still_open else "look",
-        "promise": promise_sentence(monitor),
-        "charts": [
-            plots.metric_chart(monitor, rows, shown, _level(monitor), title=sentence.rstrip("."), now=now),
-            plots.evidence_chart(rows),
-        ],
-        "slices": [
-            {
-                "name": described(place.labels, place.key) or "all records",
-                "evidence": "–" if place.log_evidence is None else evidence_share(place.log_evidence),
-                "bucket_at": place.bucket_at,
-            }
-            for place in places
-        ],
-        "incidents": [(incident, state_badge(incident)) for incident in recent],
-    }
+def _asks_anew(monitor: Monitor, before: dict[str, Any]) -> bool:
+    """What was tried out was tried out with its budget; what is paused only minds another question."""
+    question = question_of(monitor)
+    return _is_other(question, before) or (monitor.state == MonitorState.BACKTESTED and question != before)

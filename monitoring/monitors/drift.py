@@ -43,6 +43,9 @@ class Detector(Protocol):
     def expected(self, sample: Sample) -> float:
         """What is usual in this bucket, in the metric's own unit."""
 
+    def band(self, sample: Sample) -> tuple[float, float] | None:
+        """Lowest and highest value of this bucket that is no drift, chance aside; None without one."""
+
     def value(self, sample: Sample) -> float | None:
         """What the bucket shows, in the same unit; None when it is empty."""
 

@@ -46,9 +46,7 @@ class Usual:
     freedom: int
 
     @classmethod
-    def of(
-        cls, buckets: Buckets, slots: IntArray, slot_count: int, wobble: tuple[Components, float]
-    ) -> Self:
+    def of(cls, buckets: Buckets, slots: IntArray, slot_count: int, wobble: tuple[Components, float]) -> Self:
         """Of the means of buckets; wobble: wobble_of these. Raises TooLittle."""
         learned, inflation = wobble
         found = slot_means(buckets, slots, slot_count, learned=learned, inflation=inflation)

@@ -1,5 +1,6 @@
 """The common budget of false alarms, and markers."""
 
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from rest_framework import serializers
@@ -37,6 +38,16 @@ class MarkerInputSerializer(StrictSerializer):
                 "It is not clear when it ends.", field="minutes", fix="Send either minutes or ends_at."
             )
         return attrs
+
+
+def marker_values(body: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """What fits MarkerInputSerializer, with a beginning and an end."""
+    minutes = body.get("minutes")
+    values = {name: value for name, value in body.items() if name != "minutes"}
+    values.setdefault("starts_at", now)
+    if minutes is not None:
+        values["ends_at"] = values["starts_at"] + timedelta(minutes=minutes)
+    return values
 
 
 class MarkerEndSerializer(StrictSerializer):

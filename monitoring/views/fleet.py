@@ -1,6 +1,5 @@
 """Markers, and the common budget of false alarms."""
 
-from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.utils import timezone
@@ -19,21 +18,13 @@ from monitoring.serializers import (
     MarkerInputSerializer,
     MarkerSerializer,
 )
+from monitoring.serializers.fleet import marker_values
 from monitoring.views.opened import READ_REFUSALS, REFUSALS, body_of, chosen, moment, page
 from triageops.rest import CursorPagination, NotFound
 
 
 class _LatestMarkers(CursorPagination):
     ordering: Any = ("-starts_at", "-id")
-
-
-def marker_values(body: dict[str, Any]) -> dict[str, Any]:
-    """With a beginning and an end."""
-    minutes = body.pop("minutes", None)
-    body.setdefault("starts_at", timezone.now())
-    if minutes is not None:
-        body["ends_at"] = body["starts_at"] + timedelta(minutes=minutes)
-    return body
 
 
 class MarkersView(APIView):
@@ -71,7 +62,7 @@ class MarkersView(APIView):
 
         A deployment says `{"kind": "deploy", "name": "release 4.2", "minutes": 30}`.
         """
-        values = marker_values(body_of(MarkerInputSerializer, request))
+        values = marker_values(body_of(MarkerInputSerializer, request), timezone.now())
         return Response(MarkerSerializer(fleet.add_marker(values, by=None)).data, status=201)
 
 

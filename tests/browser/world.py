@@ -12,7 +12,7 @@ from feedback.shapes import FeedbackShape, ResponseShape
 from feedback.tables import FEEDBACK, RESPONSES
 from monitoring import checks, incidents
 from monitoring import lifecycle as monitoring_lifecycle
-from monitoring.models import Channel, Incident, Monitor, MonitorSlice
+from monitoring.models import Channel, Incident, Monitor, MonitorSlice, Signal
 from triageops.observability import jobs
 
 WEIGHTS = {"gpt-4": 5_000, "claude-2": 3_000, "llama2-70b": 2_000}
@@ -137,6 +137,7 @@ def monitor(started_at: datetime) -> Monitor:
         name="Helpfulness of every variant",
         metric="helpfulness",
         split_by=["variant"],
+        is_whole_watched=False,
         max_slices=3,
         parameters={"level": 0.7},
     )
@@ -155,6 +156,9 @@ def incident(now: datetime) -> Incident:
     return incidents.open_or_note(
         place,
         title="helpfulness of llama2-70b is below 0.7",
+        signal=Signal.DRIFT,
+        severity="error",
+        evidence={},
         onset_at=now - timedelta(minutes=110),
         effect={"current": 0.35, "level": 0.7, "difference": -0.35, "low": -0.4, "high": -0.3, "n": 96},
         log_evidence=3.1,

@@ -34,7 +34,8 @@ def main() -> None:
         _, status = os.waitpid(child, 0)
         passed = os.read(back, 100_000).count(b".")
         os.close(back)
-        print(os.WTERMSIG(status), os.waitstatus_to_exitcode(status), passed, flush=True)
+        sys.stdout.write(f"{os.WTERMSIG(status)} {os.waitstatus_to_exitcode(status)} {passed}\n")
+        sys.stdout.flush()
 
 
 def learn_by_heart(now: datetime) -> None:
@@ -66,7 +67,8 @@ def check_and_die(point: int, now: datetime, forth: int) -> None:
         passed()
         return result
 
-    commit = connection._commit
+    database: Any = connection
+    commit = database._commit
 
     def committing() -> None:
         passed()
@@ -74,12 +76,7 @@ def check_and_die(point: int, now: datetime, forth: int) -> None:
         passed()
 
     connection.ensure_connection()
-    connection._commit = committing
-    note = checks._note_success
-    def mutated(*a, **k):
-        connection.connection.commit()
-        note(*a, **k)
-    checks._note_success = mutated
+    database._commit = committing
     with connection.execute_wrapper(watched):
         checks.run_due(now)
 

@@ -63,8 +63,8 @@ def tried(monitor: Monitor, *, now: datetime = NOW, question: dict[str, Any] | N
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
 
-    def send_task(name: str, *, kwargs: dict[str, str]) -> None:
-        assert name == tasks.run_backtest.name
+    def send_task(name: str, *, kwargs: dict[str, str], expires: float) -> None:
+        assert (name, expires) == (tasks.run_backtest.name, 30)
         found.append(kwargs["backtest_id"])
 
     monkeypatch.setattr(current_app, "send_task", send_task)
@@ -115,6 +115,14 @@ def test_backtest_of_a_long_past_learns_from_the_time_before_what_it_replays() -
         "is_before": True,
     }
     assert report["notes"] == []
+
+
+def test_backtest_with_a_trailing_reference_says_that_it_stands_still() -> None:
+    fill(0, COUNT)
+    monitor = make_learner(reference_mode=ReferenceMode.TRAILING, reference_gap_hours=3)
+    report = tried(monitor).report
+    assert report["reference"]["end"] == (NOW - timedelta(hours=3)).isoformat()
+    assert "stands still" in report["notes"][1]
 
 
 def test_backtest_shows_a_shift_in_the_past_with_its_onset_and_words() -> None:
@@ -209,19 +217,22 @@ def test_backtest_of_a_volume_shows_silence_too() -> None:
 
 
 def test_backtest_of_a_canary_replays_it_beside_its_control() -> None:
-    for at, mean in ((0, 0.75), (150, 0.65)):
+    for at, mean in ((0, 0.75), (50, 0.7)):
         # The control falls along, so nothing differs.
-        fill(at, at + 150, mean=mean, variant="control")
-        fill(at, at + 150, mean=mean, variant="canary", seed=2)
+        fill(at, at + 50, mean=mean, variant="control")
+        fill(at, at + 50, mean=mean, variant="canary", seed=2)
     monitor = make_learner(
+        parameters={"side": "down"},
         where={"variant": "canary"},
         reference_mode=ReferenceMode.VARIANT,
         control={"variant": "control"},
     )
-    report = tried(monitor, now=bucket_at(300)).report
+    report = tried(monitor, now=bucket_at(100)).report
     (whole,) = report["slices"]
-    assert (report["alarm_count"], whole["n"]) == (0, 300 * 20)
-    assert min(one["found"] for one in report["injections"] if one["size"] == 1.0) >= 3
+    assert (report["alarm_count"], whole["n"]) == (0, 100 * 20)
+    assert report["injections"][-1]["found"] >= 3
+    # What is usual is what the control shows at the same time.
+    assert whole["points"][10][4] - whole["points"][60][4] == pytest.approx(0.05, abs=0.04)
 
 
 def test_backtest_with_too_little_to_learn_from_fails_with_the_sentence() -> None:
@@ -432,6 +443,23 @@ def test_sweep_takes_over_from_a_dead_worker_whose_claim_is_over(
     assert (backtest.state, backtest.report, sent) == (BacktestState.WAITING, {}, [str(backtest.pk)])
     backtests.run(backtest.pk, clock=lambda: NOW + timedelta(minutes=11))
     assert Backtest.objects.get().state == BacktestState.DONE
+
+
+def test_worker_that_was_taken_for_dead_writes_nothing_once_another_has_begun(
+    sent: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = NOW + timedelta(minutes=11)
+    backtest = backtests.ask(make_learner(), by=None, now=NOW)
+
+    def slow(*_: Any, tell: Callable[[float], None], **__: Any) -> None:
+        assert backtests.sweep(later) == 1
+        Backtest.objects.update(state=BacktestState.RUNNING, started_at=later)
+        tell(0.5)
+
+    monkeypatch.setattr(hindsight, "report_of", slow)
+    backtests.run(backtest.pk, clock=lambda: NOW)
+    backtest.refresh_from_db()
+    assert (backtest.state, backtest.started_at, backtest.progress) == (BacktestState.RUNNING, later, 0.0)
 
 
 def test_sweep_gives_up_what_never_comes_to_its_end(sent: list[str]) -> None:

@@ -7,9 +7,10 @@ import pytest
 
 from benchmarks.drifting import engine, peers
 from benchmarks.drifting.results import Alarms, Delay, simulated
-from benchmarks.drifting.rows import EXACT, Row, rows
+from benchmarks.drifting.row import EXACT, Row
+from benchmarks.drifting.rows import rows
 from benchmarks.drifting.streams import LENGTH, NOTHING, Change, Law, Source, beta, lognormal, normal, share
-from monitoring.monitors.drift import Detector, DistributionDrift, RateDrift
+from monitoring.monitors.drift import Detector, DistributionDrift, RateDrift, Sides
 from monitoring.monitors.reference import RateReference, ScoreReference
 from monitoring.monitors.replay import replay
 
@@ -55,16 +56,18 @@ def test_many_streams_at_once_give_what_replay_gives(source: Source) -> None:
 
 
 def test_many_streams_with_a_season_give_what_replay_gives() -> None:
-    learned = SEASONAL.stream(np.random.default_rng(1), 15 * 288).samples()
-    detector = DistributionDrift(ScoreReference.learnt(learned, EXACT))
-    assert detector.reference.when.season != "none"
-    assert_same_as_replay(detector, SEASONAL, 15 * 288)
+    for days, season in ((3, "hour_of_day"), (15, "hour_of_day_weekend")):
+        learned = SEASONAL.stream(np.random.default_rng(1), days * 288).samples()
+        detector = DistributionDrift(ScoreReference.learnt(learned, EXACT))
+        assert detector.reference.when.season == season
+        assert_same_as_replay(detector, SEASONAL, days * 288)
 
 
-def test_many_rates_at_once_give_what_replay_gives() -> None:
+@pytest.mark.parametrize("sides", ["both", "up"])
+def test_many_rates_at_once_give_what_replay_gives(sides: Sides) -> None:
     source = Source(share(0.1), Law((0, 30)))
     learned = source.stream(np.random.default_rng(1), 300).samples()
-    assert_same_as_replay(RateDrift(RateReference.learnt(learned, EXACT)), source, 300)
+    assert_same_as_replay(RateDrift(RateReference.learnt(learned, EXACT), sides), source, 300)
 
 
 def test_streams_have_the_moments_that_their_law_says() -> None:

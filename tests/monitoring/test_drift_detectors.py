@@ -1,5 +1,6 @@
 """Detectors with a learned reference: what they call drift, what they leave alone, and that order never matters."""
 
+import json
 import math
 import random
 from collections.abc import Sequence
@@ -90,6 +91,29 @@ def test_distribution_that_stays_keeps_the_budget(stream: dict[str, float]) -> N
     assert found <= 7
 
 
+@pytest.mark.parametrize("days", [1, 2, 4])
+def test_distribution_with_hours_keeps_the_budget_from_a_short_reference(days: int) -> None:
+    """From two days on the hours are learned; from one they count as wobble."""
+    found = 0
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        detector = distribution(scores(rng, days * 288, season=0.5))
+        assert detector.reference.when.season == ("none" if days == 1 else "hour_of_day")
+        later = scores(rng, CHECKS, start=days * 288, season=0.5)
+        found += alarms(detector, later)
+        if days > 1:
+            assert alarms(detector, scores(rng, 60, start=days * 288, season=0.5, shift=-1.0)) >= 1
+    assert found <= 4
+
+
+def test_short_reference_without_hours_learns_none() -> None:
+    seasons = [
+        ScoreReference.learnt(scores(np.random.default_rng(seed), 600), EXACT).when.season
+        for seed in range(8)
+    ]
+    assert seasons.count("none") >= 7
+
+
 def test_distribution_of_many_records_without_its_wobble_would_alarm_all_day() -> None:
     """What the correction is for: the same stream, judged as if records were independent."""
     rng = np.random.default_rng(5)
@@ -160,7 +184,7 @@ def test_rate_without_any_failure_so_far_is_watched_upwards() -> None:
     rng = np.random.default_rng(11)
     detector = RateDrift(RateReference.learnt(rates(rng, 2_016, 0.0), EXACT))
     assert detector.increments(Sample.of_shares(0, LENGTH, 5, 50))[0] > 0
-    assert all(x == 0.0 for x in detector.increments(Sample.of_shares(0, LENGTH, 0, 50))[7:])
+    assert all(x == 0.0 for x in detector.increments(Sample.of_shares(0, LENGTH, 0, 50))[8:])
 
 
 def test_volume_that_stops_is_found_at_once_and_night_is_not_an_outage() -> None:
@@ -185,6 +209,69 @@ def test_volume_that_stops_is_found_at_once_and_night_is_not_an_outage() -> None
     assert found[0].usual == pytest.approx(20.0, rel=0.1)
 
 
+def test_share_and_volume_learn_hours_from_four_days() -> None:
+    rng = np.random.default_rng(21)
+    hours = np.arange(5 * 288) * LENGTH / 3600
+    shares = 0.2 + 0.1 * np.sin(2 * np.pi * hours / 24)
+    failed = [
+        Sample.of_shares(number * LENGTH, LENGTH, int(rng.binomial(50, share)), 50)
+        for number, share in enumerate(shares)
+    ]
+    arrived = [
+        Sample(number * LENGTH, LENGTH, int(rng.poisson(100 * share))) for number, share in enumerate(shares)
+    ]
+    of_rate = RateDrift(RateReference.learnt(failed[: 4 * 288], EXACT))
+    of_volume = VolumeDrift(VolumeReference.learnt(arrived[: 4 * 288], EXACT))
+    for detector, samples, size in ((of_rate, failed, 1.0), (of_volume, arrived, 100.0)):
+        assert detector.reference.when.season == "hour_of_day"
+        for one in samples[4 * 288 :]:
+            hour = one.at / 3600 // 1 + 0.5
+            assert detector.expected(one) == pytest.approx(
+                size * (0.2 + 0.1 * math.sin(2 * math.pi * hour / 24)), abs=0.035 * size
+            )
+        assert alarms(detector, samples[4 * 288 :]) <= 1
+
+
+def test_expected_mean_and_band_follow_the_hours() -> None:
+    rng = np.random.default_rng(22)
+    usual = scores(rng, 15 * 288, season=0.5)
+    detector = distribution(usual, Tolerance(shift=0.3, stretch=1.1))
+    for hour in range(24):
+        own = Sample.merge(one for one in usual if one.at // 3600 % 24 == hour)
+        shown = Sample((15 * 24 + hour) * 3600.0, LENGTH)
+        low, high = detector.band(shown)
+        assert detector.expected(shown) == pytest.approx(own.moments.mean, abs=0.005)
+        # 0.3 standard deviations of 0.12, and no more than a few hundredths of one for what a slot does not know.
+        assert detector.expected(shown) - low == pytest.approx(0.036, rel=0.2)
+        assert high - detector.expected(shown) == pytest.approx(0.036, rel=0.2)
+    whole = DistributionDrift(ScoreReference.learnt(usual[:600:2], EXACT))
+    low, high = whole.band(usual[0])
+    assert low < whole.expected(usual[0]) < high
+
+
+def test_bands_of_share_and_volume_are_what_is_allowed() -> None:
+    rng = np.random.default_rng(23)
+    rate = RateDrift(RateReference.learnt(rates(rng, 2_016, 0.2), Tolerance(ratio=0.5)))
+    low, high = rate.band(Sample(0, LENGTH))
+    assert (low, high) == rate.reference.bounds[0]
+    assert (low, high) == (pytest.approx(0.2 / 1.5, rel=0.02), pytest.approx(0.3, rel=0.02))
+    volume = VolumeDrift(VolumeReference.learnt(volumes(rng, 2_016, 40.0), Tolerance(ratio=0.25)))
+    assert volume.band(Sample(0, LENGTH)) == (pytest.approx(30, rel=0.02), pytest.approx(50, rel=0.02))
+
+
+def test_share_near_one_is_watched_as_its_failures_are() -> None:
+    """What is a success is a matter of words: 0.95 of one is 0.05 of the other."""
+    rng = np.random.default_rng(24)
+    failed = rates(rng, 600, 0.05)
+    worked = [Sample.of_shares(one.at, LENGTH, one.n - one.successes, one.n) for one in failed]
+    of_failures, of_successes = (RateDrift(RateReference.learnt(each, EXACT)) for each in (failed, worked))
+    assert len(of_failures.labels) == len(of_successes.labels) == 12
+    assert of_failures.labels.count("up") == of_successes.labels.count("down") == 8
+    for one, other in zip(failed[:50], worked[:50], strict=True):
+        ups, downs = of_failures.increments(one)[:8], of_successes.increments(other)[4:]
+        assert ups == pytest.approx(downs, rel=1e-6, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("learn", "samples"),
     [
@@ -207,10 +294,21 @@ def test_references_are_the_same_after_storage() -> None:
         RateReference.learnt(rates(rng, 100, 0.2), EXACT, zone="Europe/Berlin"),
         VolumeReference.learnt(volumes(rng, 100, 3.0), EXACT),
     ):
-        assert references.from_json(references.as_json(one)) == one
+        assert references.from_json(json.loads(json.dumps(references.as_json(one)))) == one
     for wrong in ({}, {"season": "none", "zone": "UTC", "kind": "other"}, {"season": "none", "zone": "UTC"}):
         with pytest.raises(ValueError, match="no reference"):
             references.from_json(wrong)
+
+
+def test_reference_stored_before_slots_had_means_has_that_of_all() -> None:
+    state = references.as_json(ScoreReference.learnt(scores(np.random.default_rng(16), 100), EXACT))
+    del state["means"]
+    found = references.from_json(state)
+    assert isinstance(found, ScoreReference)
+    detector = DistributionDrift(found)
+    assert detector.expected(Sample(0, LENGTH)) == found.mean
+    low, high = detector.band(Sample(0, LENGTH))
+    assert low < found.mean < high
 
 
 ROWS = st.lists(

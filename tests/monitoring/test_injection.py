@@ -19,6 +19,7 @@ from monitoring.monitors.slo_guard import SloGuard
 from monitoring.monitors.triage_error import TriageError, under_triage
 from monitoring.monitors.trials import TRY_COUNT, Trials
 from monitoring.monitors.volume import Volume
+from monitoring.monitors.watch import Finding, State, Taken
 from tests.monitoring.kinds import ARRIVALS, COST, ERRORS, QUALITY, SUCCESSES, TRIAGE, beta, sampled, shared
 from triageops.stats.change import BoundedMean
 from triageops.stats.histogram import LogBins, UniformBins
@@ -208,6 +209,33 @@ def test_trials_begin_with_the_evidence_of_their_time_and_end_with_the_first_ala
     found = trials.of_injection(injection).as_json()
     assert trials.positions == [2, 6, 10, 14, 18]
     assert (found["found"], found["tries"], found["median_seconds"]) == (TRY_COUNT, TRY_COUNT, 300.0)
+
+
+class Patience:
+    """A watch, and its run, whose twentieth bucket raises an alarm."""
+
+    def __init__(self, seen: int = 0) -> None:
+        self.seen = seen
+
+    def resume(self, state: State) -> "Patience":
+        return Patience(state.get("seen", 0))
+
+    def take(self, sample: Sample, *, budget_per_second: float) -> Taken:
+        self.seen += 1
+        return Taken(0.0, Finding("", sample.at, 0.0) if self.seen == 20 else None)
+
+    def freeze(self, sample: Sample) -> None:
+        pass
+
+    def as_json(self) -> dict[str, int]:
+        return {"seen": self.seen}
+
+
+def test_trials_go_on_with_what_was_known_when_the_change_began() -> None:
+    samples = [shared(number, 1, 20) for number in range(30)]
+    trials = Trials.of(Patience(), samples, 1e-6, never)  # type: ignore[arg-type]
+    found = trials.of_injection(planned(Never(), ERRORS, None, samples).injections[0])
+    assert found.delays == [300.0 * (20 - position) for position in (2, 6, 10, 14, 18)]
 
 
 def test_trials_that_find_nothing_have_no_median() -> None:

@@ -1,6 +1,7 @@
 """A check that is late, fails or sees nothing is itself an incident; what all have in common is one."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ from triageops.observability.metrics import exported
 
 pytestmark = pytest.mark.django_db
 
+RUNBOOKS = Path(__file__).resolve().parents[2] / "docs" / "runbooks"
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
@@ -235,6 +237,25 @@ def test_watch_after_everything_was_at_rest_gives_time_to_catch_up() -> None:
     assert selfcheck.watch(later + 6 * MINUTE) == 2
 
 
+def test_watch_between_checks_that_keep_all_workers_busy_takes_that_for_no_rest() -> None:
+    make_monitor()
+    make_monitor(name="another")
+    now = run(0)
+    watch(now)
+    Monitor.objects.filter(name="another").update(checked_at=now + 4 * MINUTE, due_at=now + 15 * MINUTE)
+    assert selfcheck.watch(now + 11 * MINUTE) == 2
+    assert SelfCheck.objects.get().steady_since == START
+
+
+def test_watch_while_everything_is_counted_anew_says_nothing_of_rollups_yet() -> None:
+    make_monitor()
+    now = run(0)
+    RollupCursor.objects.update(closed_until=datetime(1970, 1, 1, tzinfo=UTC), updated_at=now - 4 * MINUTE)
+    assert watch(now) == 0
+    RollupCursor.objects.update(updated_at=now - 6 * MINUTE)
+    assert watch(now) == 1
+
+
 def test_watch_of_a_paused_monitor_resolves_and_opens_nothing() -> None:
     monitor = make_monitor()
     now = run(0)
@@ -334,3 +355,8 @@ def test_survey_takes_as_many_queries_for_many_monitors(django_assert_num_querie
 def test_survey_without_rollups_says_nothing_of_them() -> None:
     assert not RollupCursor.objects.exists()
     assert problems.survey(START).common == {}
+
+
+@pytest.mark.parametrize("trouble", [*problems.TROUBLES, *selfcheck.COMMON, "blind"])
+def test_every_problem_has_a_runbook(trouble: str) -> None:
+    assert (RUNBOOKS / f"{trouble}.md").is_file()

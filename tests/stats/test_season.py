@@ -33,7 +33,11 @@ def test_slot_index_equals_the_local_wall_clock_of_every_hour_of_a_year() -> Non
         assert weekend.tolist() == [t.hour + 24 * (t.weekday() > 4) for t in local]
         hours = slot_index(times, "hour_of_day", zone)
         assert hours.tolist() == [t.hour for t in local]
-        for season, slots in (("hour_of_week", week), ("hour_of_day_weekend", weekend), ("hour_of_day", hours)):
+        for season, slots in (
+            ("hour_of_week", week),
+            ("hour_of_day_weekend", weekend),
+            ("hour_of_day", hours),
+        ):
             assert [slot_of(t + 0.5, season, zone) for t in times[::7].tolist()] == slots[::7].tolist()
     assert not slot_index(times, "none", UTC).any()
     assert slot_of(MONDAY, "none", UTC) == 0

@@ -93,7 +93,7 @@ def lines(
         drawn.append(_line(one, colours[one.colour_key], slots[one.colour_key], is_stacked=is_stacked))
         if not is_stacked:
             drawn += _bands(one, colours[one.colour_key])
-    drawn.append(_annotations(marks, spans, levels))
+    drawn.append(_annotations(marks, spans, levels, _late(series)))
     options = frame(legend=[one.name for one in series]) | {
         "xAxis": {"type": "time"},
         "yAxis": {
@@ -175,13 +175,22 @@ def _tone(tone: Tone) -> str:
     return f"var(--to-{tone})"
 
 
-def _annotations(marks: Sequence[Mark], spans: Sequence[Span], levels: Sequence[Level]) -> Options:
+def _late(series: Sequence[Series]) -> datetime | None:
+    """From here on a name beside an upright line has no room at its right."""
+    times = [point.at for one in series for point in one.points]
+    return max(times) - (max(times) - min(times)) / 8 if times else None
+
+
+def _annotations(
+    marks: Sequence[Mark], spans: Sequence[Span], levels: Sequence[Level], late: datetime | None = None
+) -> Options:
     upright = [
         {
             "xAxis": stamp(mark.at),
             "name": mark.label,
             "lineStyle": {"color": _tone(mark.tone), "type": "solid"},
-            "label": {"formatter": mark.label, "color": _tone(mark.tone)},
+            "label": {"formatter": mark.label, "color": _tone(mark.tone)}
+            | ({"align": "right"} if late is not None and mark.at > late else {}),
         }
         for mark in marks
     ]

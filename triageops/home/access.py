@@ -10,6 +10,7 @@ class Access:
     feedback: bool
     metrics: bool
     incidents: bool
+    monitors: bool
     experiments: bool
     jobs: bool
 
@@ -29,6 +30,7 @@ def access_of(user: Any) -> Access:
         feedback=may_view(user, "feedback", "feedback"),
         metrics=may_view(user, "feedback", "qualitymetric"),
         incidents=may_view(user, "monitoring", "incident"),
+        monitors=may_view(user, "monitoring", "monitor"),
         experiments=may_view(user, "experiments", "experiment"),
         jobs=may_view(user, "observability", "scheduledjob"),
     )

@@ -10,6 +10,7 @@ from django.urls import reverse
 from experiments.models import Experiment, Variant
 from feedback.models import MetricKind, QualityMetric
 from monitoring.models import Incident
+from monitoring.standing import Used
 from triageops import charts, wording
 from triageops.admin import Tone
 from triageops.home.access import Access
@@ -126,6 +127,14 @@ def hints(
         text = f"{wording.plural(unmatched_count, 'piece', 'pieces')} of feedback waits for a response not seen yet."
         found.append(Hint(text, address, "Show feedback"))
     return found
+
+
+def budget_line(used: Used | None) -> str:
+    """budget: 0.3 of 1 false alarm used this month; empty while nothing is watched."""
+    if used is None:
+        return ""
+    spent, whole = (f"{float(f'{number:.2g}'):g}" for number in (round(used.promised, 2), used.per_30_days))
+    return f"budget: {spent} of {whole} false alarm{'' if whole == '1' else 's'} used this month"
 
 
 def running(variants: Sequence[Variant], now: datetime) -> list[Running]:

@@ -16,6 +16,7 @@ from django.utils.http import urlencode
 from experiments.models import Variant
 from feedback import stats
 from feedback.models import QualityMetric
+from monitoring import standing
 from monitoring.models import Incident
 from triageops.home import state
 from triageops.home.access import access_of
@@ -89,6 +90,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         ],
         "access": access,
         "sentence": state.sentence(is_open, jobs, access),
+        "budget_line": state.budget_line(standing.used_this_month(now) if access.monitors else None),
         "hints": state.hints(
             metrics if access.metrics else [],
             stats.unmatched_count(window) if access.feedback else 0,

@@ -63,7 +63,9 @@ def hours_p_value(buckets: Buckets, zone: tzinfo) -> float | None:
     rest, rest_freedom = _left(hours.mean, weight, np.hstack([days, _indicators(label % 24)]))
     if rest_freedom < _LEAST_FREEDOM or freedom == rest_freedom:
         return None
-    return _f_tail((left - rest) / (freedom - rest_freedom), rest / rest_freedom, freedom - rest_freedom, rest_freedom)
+    return _f_tail(
+        (left - rest) / (freedom - rest_freedom), rest / rest_freedom, freedom - rest_freedom, rest_freedom
+    )
 
 
 def _left(x: FloatArray, weight: FloatArray, design: FloatArray) -> tuple[float, int]:
@@ -75,7 +77,7 @@ def _left(x: FloatArray, weight: FloatArray, design: FloatArray) -> tuple[float,
 
 
 def _indicators(values: NDArray[np.int64]) -> FloatArray:
-    return (values[:, None] == np.unique(values)).astype(np.float64)
+    return np.asarray(values[:, None] == np.unique(values), dtype=np.float64)
 
 
 def _f_tail(between: float, within: float, p: int, q: int) -> float:

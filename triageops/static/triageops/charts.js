@@ -525,6 +525,13 @@
   }
 
   window.triageops = Object.assign(window.triageops || {}, { drawCharts });
+  /* What the theme's htmx has put into the page. */
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.detail.elt.isConnected) {
+      drawCharts(event.detail.elt);
+      triageops.writeTimes(event.detail.elt);
+    }
+  });
   document.addEventListener("DOMContentLoaded", () => {
     drawCharts(document);
     let wasDark = document.documentElement.classList.contains("dark");

@@ -1,0 +1,258 @@
+"""What the page of one monitor shows: the answer, the pictures, and where they come from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Q, Sum
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+
+from monitoring import comparisons, plots
+from monitoring.admin.incident_page import state_badge
+from monitoring.admin.references import sight_of, versions_of
+from monitoring.admin.states import bar, evidence_bar, state_of
+from monitoring.budget import share_if_active
+from monitoring.models import Backtest, BacktestState, Incident, Marker, Monitor, MonitorSlice
+from monitoring.monitors.kind import InvalidParameters
+from monitoring.problems import problem_of
+from monitoring.sentences import (
+    explanation_of,
+    lag_of,
+    monitor_sentence,
+    promise_sentence,
+)
+from monitoring.slices import ALL, described
+from triageops import wording
+from triageops.charts import Chart
+
+WINDOWS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
+INCIDENTS = 10
+
+
+@dataclass(frozen=True)
+class Choice:
+    label: str
+    href: str
+    is_chosen: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """One slice in the table."""
+
+    name: str
+    href: str
+    is_chosen: bool
+    contribution: SafeString | str
+    evidence: SafeString | str
+    n: int
+    last_row_at: datetime | None
+    incident: Incident | None
+
+
+def page(monitor: Monitor, request: HttpRequest, now: datetime) -> dict[str, Any]:
+    window = request.GET.get("window", "")
+    window = window if window in WINDOWS else "24h"
+    start, end = now - WINDOWS[window], now + timedelta(minutes=1)
+    recent = list(monitor.incidents.order_by("-id")[:INCIDENTS])
+    open_ones = [one for one in recent if one.is_open]
+    rows = _slices(monitor, start)
+    chosen = _chosen(monitor, request.GET.get("slice", ""), rows, open_ones)
+    trace = plots.Trace.read(monitor, chosen.key, chosen.labels, start, end)
+    shown = [
+        one
+        for one in recent
+        if one.slice_key == chosen.key and (one.resolved_at is None or one.resolved_at > start)
+    ]
+    versions = versions_of(monitor, chosen.key)
+    places = _places(monitor, rows, open_ones, chosen.key, window)
+    known = [row.log_evidence for row in rows if row.log_evidence is not None]
+    is_bad = bool(open_ones) or bool(monitor.check_error and monitor.is_watching)
+    is_look = not monitor.is_watching or problem_of(monitor, now, monitor.started_at or now) is not None
+    return {
+        "sentence": monitor_sentence(
+            monitor, open_ones, max(known, default=None), sight=sight_of(monitor, versions), now=now
+        ),
+        "tone": "harm" if is_bad else "look" if is_look else "neutral",
+        "state": state_of(monitor, has_incident=bool(open_ones), now=now),
+        "promise": promise_sentence(monitor, _promised(monitor)),
+        "windows": [Choice(name, _address(chosen.key, name), name == window) for name in WINDOWS],
+        "chosen": described(chosen.labels, chosen.key) or "all records",
+        "charts": _charts(monitor, trace, shown, now) if monitor.is_watching or trace.stretches else [],
+        "comparison_address": _comparison_address(monitor, chosen.key),
+        "places": places,
+        "explained": any(place.contribution for place in places),
+        "incidents": [(one, state_badge(one)) for one in recent],
+        "versions": versions,
+        "checks": _checks(monitor, now),
+        **_of_backtest(monitor.backtests.order_by("-id").first()),
+    }
+
+
+def _charts(
+    monitor: Monitor, trace: plots.Trace, incidents: Sequence[Incident], now: datetime
+) -> list[Chart]:
+    markers = Marker.objects.between(trace.start, trace.end)
+    return [
+        plots.metric_chart(trace, incidents, markers, level=_level(monitor), now=now),
+        plots.evidence_chart(trace, incidents),
+    ]
+
+
+def comparison(monitor: Monitor, key: str, now: datetime) -> dict[str, Any]:
+    """Effect sizes with what chance alone makes of them."""
+    key = key or ALL
+    found = comparisons.compare(monitor, key, now)
+    if found is None:
+        return {"found": None}
+    against = "control" if found.is_compared else "reference"
+    sizes = [
+        ("Population stability index (PSI)", found.psi, ""),
+        ("Largest distance of the distribution functions (Kolmogorov–Smirnov)", found.ks, ""),
+        (f"Wasserstein distance, in standard deviations of the {against}", found.wasserstein, ""),
+    ]
+    return {
+        "found": found,
+        "against": against,
+        "chart": plots.comparison_chart(monitor, found),
+        "sizes": [
+            (
+                name,
+                wording.number(one.value, 2),
+                wording.number(one.null_quantile, 2),
+                one.value > one.null_quantile,
+            )
+            for name, one, _ in sizes
+            if one is not None
+        ],
+        "quantiles": [
+            (f"{100 * one.q:g} %", wording.number(one.reference), wording.number(one.current))
+            for one in found.quantiles
+        ],
+    }
+
+
+def _slices(monitor: Monitor, start: datetime) -> list[Any]:
+    """With the records that each had in the time that is shown."""
+    shown = Sum("evaluations__n", filter=Q(evaluations__bucket_at__gte=start), default=0)
+    return list(monitor.slices.tracked().annotate(shown_n=shown))
+
+
+def _chosen(
+    monitor: Monitor, asked: str, rows: Sequence[MonitorSlice], open_ones: Sequence[Incident]
+) -> MonitorSlice:
+    """The slice that was asked for; else the one with the newest incident, all together, or the most evidence."""
+    by_key = {row.key: row for row in rows}
+    wanted = [asked, *(one.slice_key for one in open_ones), ALL]
+    found = next((by_key[key] for key in wanted if key in by_key), None)
+    if found is None and rows:
+        found = max(rows, key=lambda row: -1e9 if row.log_evidence is None else row.log_evidence)
+    return found or MonitorSlice(monitor=monitor, key=ALL, labels=dict(monitor.where))
+
+
+def _address(key: str, window: str) -> str:
+    return f"?{urlencode({'slice': key, 'window': window})}"
+
+
+def _comparison_address(monitor: Monitor, key: str) -> str:
+    """Empty where nothing is learnt."""
+    if monitor.reference_id is None:
+        return ""
+    return f"{reverse('admin:monitoring_monitor_comparison', args=[monitor.pk])}?{urlencode({'slice': key})}"
+
+
+def _level(monitor: Monitor) -> float | None:
+    try:
+        return monitor.kind_read().level
+    except (LookupError, InvalidParameters):
+        return None
+
+
+def _promised(monitor: Monitor) -> float:
+    return (monitor if monitor.is_watching else share_if_active(monitor)).promised_alarms
+
+
+def _parts(open_ones: Sequence[Incident]) -> dict[tuple[str, str], float]:
+    """Contribution by dimension and value, of the newest incident that says so."""
+    for one in open_ones:
+        parts = explanation_of(one).get("parts")
+        if parts:
+            return {(part["dimension"], part["value"]): part["contribution"] for part in parts}
+    return {}
+
+
+def _places(
+    monitor: Monitor, rows: Sequence[Any], open_ones: Sequence[Incident], key: str, window: str
+) -> list[Place]:
+    parts = _parts(open_ones)
+    incidents = {one.slice_key: one for one in open_ones}
+
+    def contribution(row: MonitorSlice) -> float | None:
+        own = [(name, value) for name, value in row.labels.items() if name in monitor.split_by]
+        return parts.get(own[0]) if len(own) == 1 else None
+
+    def rank(row: MonitorSlice) -> tuple[bool, float, float]:
+        share = contribution(row)
+        evidence = -1e9 if row.log_evidence is None else row.log_evidence
+        return row.key != ALL, -(share if share is not None else -1e9), -evidence
+
+    return [
+        Place(
+            described(row.labels, row.key) or "all records",
+            _address(row.key, window),
+            row.key == key,
+            ""
+            if (share := contribution(row)) is None
+            else bar(max(0.0, min(1.0, share)), wording.share(share, 2)),
+            wording.MISSING if row.log_evidence is None else evidence_bar(row.log_evidence),
+            row.shown_n,
+            row.last_row_at,
+            incidents.get(row.key),
+        )
+        for row in sorted(rows, key=rank)
+    ]
+
+
+def _checks(monitor: Monitor, now: datetime) -> list[tuple[str, Any]]:
+    lag = lag_of(monitor, now)
+    return [
+        ("Watches since", wording.moment(monitor.started_at) if monitor.is_watching else wording.MISSING),
+        ("Last check", wording.moment(monitor.checked_at)),
+        ("Buckets that it saw", wording.count(monitor.check_row_count)),
+        (
+            "Lag: how far behind now it looked",
+            wording.MISSING if lag is None else wording.seconds(round(lag.total_seconds())),
+        ),
+        ("Next check", wording.due(monitor.due_at, wording.MISSING)),
+        ("Last records", wording.moment(monitor.last_row_at)),
+        *([("Error", monitor.check_error)] if monitor.check_error else []),
+        *(
+            [("Failed checks in a row", wording.count(monitor.failure_count))]
+            if monitor.failure_count
+            else []
+        ),
+    ]
+
+
+def _of_backtest(latest: Backtest | None) -> dict[str, Any]:
+    """How calm it would have been, and how soon it finds shifts that are put into the past."""
+    if latest is None or latest.state != BacktestState.DONE:
+        return {"backtest": latest}
+    report = latest.report
+    count, promised = report.get("alarm_count", 0), report.get("budget", {}).get("promised")
+    days = report.get("window", {}).get("days")
+    what = "With the settings that were tried, it" if latest.is_change else "It"
+    told = f"{what} would have raised {wording.plural(count, 'alarm')} in {wording.plural(round(days or 0), 'day')}"
+    chance = "" if promised is None else f"; by chance alone {wording.number(promised, 2)} at most on average"
+    return {
+        "backtest": latest,
+        "backtest_told": f"{told}{chance}. {'That is calm.' if report.get('is_calm') else 'Look at them before it is activated.'}",
+        "injections": [
+            (one["name"], f"{one['found']} of {one['tries']}", wording.seconds(one.get("median_seconds")))
+            for one in report.get("injections", [])
+        ],
+    }

@@ -1,0 +1,33 @@
+"""What every page that is no form of one row begins with."""
+
+from typing import Any
+
+from django.contrib.admin import ModelAdmin
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+
+Admin = ModelAdmin[Any]
+
+
+def require(request: HttpRequest, *permissions: str) -> None:
+    """Any of them is enough. Raises PermissionDenied."""
+    if not any(request.user.has_perm(one) for one in permissions):
+        raise PermissionDenied
+
+
+def person(request: HttpRequest) -> User:
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    return request.user
+
+
+def render(admin: Admin, request: HttpRequest, template: str, title: str, **context: Any) -> TemplateResponse:
+    frame = {
+        **admin.admin_site.each_context(request),
+        "title": title,
+        "media": admin.media,
+        "has_view_permission": True,
+    }
+    return TemplateResponse(request, f"monitoring/{template}.html", frame | context)

@@ -1,0 +1,1 @@
+"""bin/manage monitors: what is typed, what is done, and what is said."""

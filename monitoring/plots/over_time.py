@@ -1,0 +1,142 @@
+"""One slice over time: what was seen beside what is usual, and the evidence that it is not."""
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from monitoring.models import Incident, Marker
+from monitoring.plots.reading import Stretch, Trace, style_of
+from triageops import charts, wording
+
+# What lies beyond is drawn at the edge: nobody needs to tell ten times too much from a million times.
+_LEAST_DRAWN, _MOST_DRAWN = 1e-4, 10.0
+_LEARNT, _FIXED = "usual", "allowed"
+
+
+def metric_chart(
+    trace: Trace,
+    incidents: Iterable[Incident],
+    markers: Iterable[Marker] = (),
+    *,
+    level: float | None,
+    title: str = "",
+    now: datetime,
+) -> charts.Chart:
+    """level: the fixed value that the metric is compared with, where nothing is learnt. title: empty for what it shows."""
+    usual = _FIXED if level is not None else _LEARNT
+    shown = list(incidents)
+    known = [marker for marker in markers if marker.concerns(trace.labels)]
+    return charts.lines(
+        key="metric",
+        title=title or _metric_title(trace, shown, usual),
+        series=[
+            charts.Series(
+                trace.where,
+                [charts.Point(one.at, one.value, one.near, one.far, n=one.n) for one in trace.stretches],
+                key=_colour_key(trace),
+            ),
+            charts.Series(
+                usual,
+                [charts.Point(one.at, one.expected, one.low, one.high) for one in trace.stretches],
+            ),
+        ],
+        control=usual,
+        style=style_of(trace.monitor),
+        unit=_metric_unit(trace, usual),
+        levels=[] if level is None else [charts.Level(level, f"level {level:g}", "look")],
+        marks=[*_marks_of(shown), *(charts.Mark(one.starts_at, one.name, "neutral") for one in known)],
+        spans=[*_spans_of(shown, now), *_frozen(trace)],
+        empty="The values of each closed bucket of time will appear here, beside what is "
+        f"{usual}. The first one comes when a bucket is closed and checked.",
+    )
+
+
+def evidence_chart(trace: Trace, incidents: Iterable[Incident]) -> charts.Chart:
+    highest = max(
+        (one.log_evidence for one in trace.stretches if one.log_evidence is not None), default=-math.inf
+    )
+    is_found = highest >= 0 or any(one.is_found for one in trace.stretches)
+    return charts.lines(
+        key="evidence",
+        title="The evidence reached the alarm line" if is_found else "The evidence is below the alarm line",
+        series=[
+            charts.Series(
+                trace.where,
+                [charts.Point(one.at, _drawn(one), n=one.n) for one in trace.stretches],
+                key=_colour_key(trace),
+            )
+        ],
+        unit="evidence that something changed, on a logarithmic scale: at 1 there is an alarm, and it begins anew; more "
+        "than 10 is drawn as 10",
+        marks=_marks_of(incidents),
+        levels=[charts.Level(1.0, "alarm line", "harm")],
+        is_log=True,
+        bounds=(_LEAST_DRAWN, _MOST_DRAWN),
+        empty="The evidence that something has changed will appear here, on a logarithmic scale.",
+    )
+
+
+def _metric_title(trace: Trace, incidents: Sequence[Incident], usual: str) -> str:
+    still_open = [one for one in incidents if one.is_open]
+    if still_open:
+        return still_open[0].title[:1].upper() + still_open[0].title[1:]
+    name = trace.metric_title[:1].upper() + trace.metric_title[1:]
+    seen = [one for one in trace.stretches if one.value is not None]
+    outside = sum(one.is_outside for one in seen)
+    if not seen:
+        return f"{name} of {trace.where}"
+    if not outside:
+        return f"{name} of {trace.where}: within what is {usual} all the time"
+    return (
+        f"{name} of {trace.where}: outside of what is {usual} in {outside} of {len(seen)} stretches of time"
+    )
+
+
+def _metric_unit(trace: Trace, usual: str) -> str:
+    what = {
+        "volume": "records in a bucket",
+        "burn_rate": "share of bad records",
+        "never": "share of events",
+        "triage_error": "share of under-triage",
+    }.get(trace.monitor.kind, f"mean {trace.metric_title}")
+    step = wording.seconds(trace.step.total_seconds())
+    exact = " with its 95 % interval" if any(one.near is not None for one in trace.stretches) else ""
+    return f"{what}, by {step}{exact}; the grey band is what is {usual}: within it no change is minded"
+
+
+def _colour_key(trace: Trace) -> str:
+    """A variant has the colour that it has on every other page."""
+    return str(trace.labels.get("variant") or trace.labels.get("model") or "")
+
+
+def _marks_of(incidents: Iterable[Incident]) -> list[charts.Mark]:
+    found = []
+    for one in incidents:
+        # Two names beside each other cannot be read when the times are nearly the same.
+        if one.opened_at - one.onset_at > timedelta(minutes=30):
+            found.append(charts.Mark(one.onset_at, "onset", "look"))
+            found.append(charts.Mark(one.opened_at, "found", "harm"))
+        else:
+            found.append(charts.Mark(one.onset_at, "onset, found", "harm"))
+    return found
+
+
+def _spans_of(incidents: Iterable[Incident], now: datetime) -> list[charts.Span]:
+    return [charts.Span(one.onset_at, one.resolved_at or now, "incident", "harm") for one in incidents]
+
+
+def _frozen(trace: Trace) -> list[charts.Span]:
+    return [
+        charts.Span(several[0].at, several[-1].at + trace.step, "no evidence", "neutral")
+        for is_frozen, several in (
+            (value, list(part)) for value, part in groupby(trace.stretches, key=lambda one: one.is_frozen)
+        )
+        if is_frozen
+    ]
+
+
+def _drawn(one: Stretch) -> float | None:
+    if one.log_evidence is None:
+        return _LEAST_DRAWN
+    return min(_MOST_DRAWN, max(_LEAST_DRAWN, math.exp(min(one.log_evidence, 50.0))))

@@ -1,0 +1,172 @@
+"""What checks saw of one slice over a stretch of time, read once and thinned to what a picture can show."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from django.conf import settings
+
+from monitoring.models import DriftEvaluation, Incident, Monitor
+from monitoring.slices import described
+from monitoring.sources import title_of
+from triageops.stats.interval import mean_interval
+from triageops.stats.moments import Moments
+from triageops.wording import Style
+
+_BEFORE_ONSET = timedelta(hours=6)
+_MOST_POINTS = 150
+_OF_MEANS = frozenset({"slo_guard", "distribution", "rate"})
+"""Kinds whose value is the mean of the records, so that the records' spread says how exact it is."""
+_SHARES = frozenset({"rate", "triage_error", "never", "burn_rate"})
+_FIELDS = (
+    "bucket_at", "n", "mean", "m2", "expected", "low", "high", "log_evidence", "is_frozen", "is_alarm", "is_signal",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """One bucket, or several neighbours together. low, high: of what is usual; near, far: 95 % interval of the value.
+
+    is_exact: the value is no mean of records, so it has no interval.
+    """
+
+    at: datetime
+    n: int
+    value: float | None
+    near: float | None
+    far: float | None
+    expected: float | None
+    low: float | None
+    high: float | None
+    log_evidence: float | None
+    is_frozen: bool
+    is_found: bool
+    is_exact: bool
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether not even its interval reaches into what is usual; a mean without one says nothing."""
+        if self.value is None or self.is_frozen or (self.near is None and not self.is_exact):
+            return False
+        near, far = (self.value if end is None else end for end in (self.near, self.far))
+        return (self.low is not None and far < self.low) or (self.high is not None and near > self.high)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One slice of one monitor, oldest first. step: how much time a stretch covers."""
+
+    monitor: Monitor
+    key: str
+    labels: Mapping[str, str]
+    start: datetime
+    end: datetime
+    step: timedelta
+    stretches: Sequence[Stretch]
+
+    @classmethod
+    def read(
+        cls, monitor: Monitor, key: str, labels: Mapping[str, str], start: datetime, end: datetime
+    ) -> "Trace":
+        """One query; none for a monitor that has never been checked."""
+        found = DriftEvaluation.objects.filter(
+            slice__monitor=monitor, slice__key=key, bucket_at__gte=start, bucket_at__lt=end
+        )
+        found = found.none() if monitor.checked_at is None else found.order_by("bucket_at")
+        rows = [_Row(*row) for row in found.values_list(*_FIELDS)]
+        step = steps_in(end - start)
+        seconds = step.total_seconds()
+        together = groupby(rows, key=lambda row: row.at.timestamp() // seconds)
+        return cls(
+            monitor,
+            key,
+            labels,
+            start,
+            end,
+            step,
+            [_merged(monitor, list(several)) for _, several in together],
+        )
+
+    @property
+    def where(self) -> str:
+        return described(self.labels, self.key) or "all records"
+
+    @property
+    def metric_title(self) -> str:
+        return title_of(self.monitor.metric)
+
+    @property
+    def is_thinned(self) -> bool:
+        return self.step.total_seconds() > settings.BUCKET_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    at: datetime
+    n: int
+    mean: float
+    m2: float
+    expected: float | None
+    low: float | None
+    high: float | None
+    log_evidence: float | None
+    is_frozen: bool
+    is_alarm: bool
+    is_signal: bool
+
+
+def steps_in(length: timedelta) -> timedelta:
+    """Of at most a few hundred equal steps, each a whole number of buckets."""
+    bucket = settings.BUCKET_SECONDS
+    return timedelta(seconds=bucket * max(1, math.ceil(length.total_seconds() / bucket / _MOST_POINTS)))
+
+
+def around(incident: Incident, now: datetime) -> tuple[datetime, datetime]:
+    """The stretch of time that explains an incident."""
+    end = incident.resolved_at or now
+    return incident.onset_at - _BEFORE_ONSET, end + timedelta(hours=1)
+
+
+def style_of(monitor: Monitor) -> Style:
+    """How values of what it shows are written."""
+    if monitor.kind in _SHARES or monitor.metric in {"error", "cache_hit"}:
+        return "share"
+    if monitor.kind == "volume":
+        return "count"
+    return {"latency_seconds": "seconds", "cost": "money"}.get(monitor.metric, "number")  # type: ignore[return-value]
+
+
+def _merged(monitor: Monitor, rows: Sequence[_Row]) -> Stretch:
+    is_counted = monitor.kind == "volume"
+    weights = [1 if is_counted else row.n for row in rows]
+    total = sum(weights)
+    pooled = sum((Moments(row.n, row.mean, row.m2) for row in rows if row.n), start=Moments(0, 0.0, 0.0))
+    interval = mean_interval(pooled) if monitor.kind in _OF_MEANS and pooled.m2 else None
+    known = [row.log_evidence for row in rows if row.log_evidence is not None]
+
+    def mean(name: str) -> float | None:
+        """By records, of empty buckets by buckets; the ends of what is usual are those of single buckets."""
+        pairs = [
+            (value, weight)
+            for row, weight in zip(rows, weights if total else [1] * len(rows), strict=True)
+            if (value := getattr(row, name)) is not None
+        ]
+        count = sum(weight for _, weight in pairs)
+        return math.fsum(value * weight for value, weight in pairs) / count if count else None
+
+    return Stretch(
+        at=rows[0].at,
+        n=sum(row.n for row in rows),
+        value=mean("mean") if total else None,
+        near=interval.low if interval else None,
+        far=interval.high if interval else None,
+        expected=mean("expected"),
+        low=mean("low"),
+        high=mean("high"),
+        log_evidence=max(known, default=None),
+        is_frozen=all(row.is_frozen for row in rows),
+        is_found=any(row.is_alarm or row.is_signal for row in rows),
+        is_exact=monitor.kind not in _OF_MEANS,
+    )
