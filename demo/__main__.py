@@ -5,6 +5,7 @@ channel) is made by manage.py demo_setup, which runs in a process of its own: no
 """
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from demo import history
+from demo import history, monitors
 from demo.client import Client, Outage, Refused
 from demo.receiver import Receiver
 from demo.screen import Screen, grouped, lasting
@@ -25,6 +26,7 @@ from demo.traffic import Traffic
 
 ROOT = Path(__file__).resolve().parent.parent
 TICK_SECONDS = 1.0
+MONITOR_SECONDS = 10.0
 
 
 class CannotRun(Exception):
@@ -69,14 +71,18 @@ def run(screen: Screen, base_url: str, key: str) -> NoReturn:
     client = Client(base_url, key, tell_outages(screen))
     arms: dict[str, Arm] = {}
     tell_history(screen, client, arms, datetime.fromisoformat(made["began_at"]))
+    monitors.make(client, screen)
     traffic = Traffic(client, screen, arms)
     story = Story(client, screen, traffic, Places(base_url, made["experiment_id"], made["monitor_id"]))
     receiver.open(made["secret"], story.inbox.put)
     traffic.start()
     story.begin()
+    look_at = time.monotonic()
     while True:
         traffic.run_until(time.monotonic() + TICK_SECONDS)
         story.tick()
+        if time.monotonic() >= look_at:
+            look_at = math.inf if monitors.activate(client, screen) else time.monotonic() + MONITOR_SECONDS
 
 
 def tell_history(screen: Screen, client: Client, arms: dict[str, Arm], began_at: datetime) -> None:

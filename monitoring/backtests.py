@@ -94,14 +94,33 @@ def sweep(now: datetime) -> int:
 
 
 def run(backtest_id: UUID | str, *, clock: Clock) -> None:
-    """Do it, unless somebody else does or did."""
+    """Do it, unless somebody else does or did, or another backtest is under way: then it waits."""
     began = clock()
-    claimed = Backtest.objects.filter(pk=backtest_id, state=BacktestState.WAITING).update(
-        state=BacktestState.RUNNING, started_at=began, progress=0.0
-    )
-    if not claimed:
-        return
-    claim = _Claim(Backtest.objects.select_related("monitor").get(pk=backtest_id), began)
+    claimed = _claim(backtest_id, began)
+    if claimed is not None:
+        _run(claimed, clock)
+        _wake_next()
+
+
+def _claim(backtest_id: UUID | str, now: datetime) -> "_Claim | None":
+    waiting = Backtest.objects.filter(pk=backtest_id, state=BacktestState.WAITING)
+    try:
+        with transaction.atomic():
+            is_mine = waiting.update(state=BacktestState.RUNNING, started_at=now, progress=0.0)
+    except IntegrityError:
+        return None
+    return _Claim(Backtest.objects.select_related("monitor").get(pk=backtest_id), now) if is_mine else None
+
+
+def _wake_next() -> None:
+    waiting = Backtest.objects.filter(state=BacktestState.WAITING).order_by("pk")
+    following = waiting.values_list("pk", flat=True).first()
+    if following is not None:
+        _send(following)
+
+
+def _run(claim: "_Claim", clock: Clock) -> None:
+    began = claim.began
     try:
         _try_out(claim, clock)
     except _TakenAway:

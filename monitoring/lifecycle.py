@@ -119,6 +119,8 @@ def change(monitor: Monitor, question: dict[str, Any], *, by: User | None, reaso
     """
     with transaction.atomic():
         _lock(monitor)
+        # As it is now: who asked may have read it before a check or a pause.
+        monitor.refresh_from_db()
         put(monitor, question)
         monitor.clean()
         monitor.save()

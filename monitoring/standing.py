@@ -241,7 +241,7 @@ FROM monitoring_monitor m WHERE m.state = ANY(%(watching)s) AND m.metric <> %(ca
 def used_this_month(now: datetime) -> Used | None:
     """One query, for the home page; None while nothing is watched."""
     first, watching = now.date().replace(day=1), [state.value for state in WATCHING]
-    values = {"first": first, "canary": CANARY_METRIC, "watching": watching}
+    values: dict[str, Any] = {"first": first, "canary": CANARY_METRIC, "watching": watching}
     with connection.cursor() as cursor:
         cursor.execute(_USED, values)
         per_30_days, promised = cursor.fetchone()

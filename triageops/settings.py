@@ -203,6 +203,8 @@ SPECTACULAR_SETTINGS = {
         "MonitorKindEnum": "monitoring.monitors.registry.choices",
         "MonitorStateEnum": "monitoring.models.monitor.MonitorState",
         "IncidentStateEnum": "monitoring.models.incident.IncidentState",
+        "BacktestStateEnum": "monitoring.models.backtest.BacktestState",
+        "ReferenceModeEnum": "monitoring.models.monitor.ReferenceMode",
     },
 }
 

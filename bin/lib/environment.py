@@ -88,6 +88,9 @@ def is_usable() -> bool:
 
 
 def make_empty(uv: str | None) -> None:
+    if VENV.is_symlink():
+        # What it leads to may serve another checkout.
+        stop(f"{VENV} is a link, and would be emptied where it leads to: remove the link")
     if uv and quietly([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV)]) is None:
         return
     failure = quietly([sys.executable, "-I", "-m", "venv", "--clear", str(VENV)])

@@ -1,7 +1,6 @@
 """What the page of one backtest shows: what would have come, and what would have been found how soon."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -9,15 +8,12 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from monitoring import questions
+from monitoring.admin.backtest_plots import Report, delays, pictures
 from monitoring.models import Backtest, BacktestState
-from monitoring.sources import title_of
-from triageops import charts, wording
-
-Report = Mapping[str, Any]
+from triageops import wording
 
 _MOST_SLICES = 24
 _MOST_ALARMS = 100
-_LEAST_DRAWN, _MOST_DRAWN = 1e-4, 10.0
 
 
 def sentence(backtest: Backtest) -> str:
@@ -80,7 +76,7 @@ def page(backtest: Backtest, asked: str) -> dict[str, Any]:
         return common
     slices = sorted(report["slices"], key=lambda one: one["key"] != "all")
     chosen = next((one for one in slices if one["key"] == asked), slices[0] if slices else None)
-    about = {} if chosen is None else {"charts": _charts(backtest, chosen), "chosen": chosen}
+    about = {} if chosen is None else {"charts": pictures(backtest, chosen), "chosen": chosen}
     return {
         **common,
         **about,
@@ -91,9 +87,10 @@ def page(backtest: Backtest, asked: str) -> dict[str, Any]:
             for one in slices[:_MOST_SLICES]
         ],
         "more_slices": max(0, len(slices) - _MOST_SLICES),
-        "delays": _delays(report),
+        "delays": delays(report),
         "injections": [_injection(one) for one in report["injections"]],
         "alarms": _alarms(slices),
+        "alarm_total": report["alarm_count"] + report["signal_count"],
         "notes": report["notes"],
     }
 
@@ -127,105 +124,6 @@ def _reference(report: Report) -> str:
     if found["is_before"]:
         return f"{said}: a time before the one that is replayed."
     return f"{said}. It overlaps the time that is replayed, so it looks calmer than it will be."
-
-
-def _charts(backtest: Backtest, chosen: Report) -> list[charts.Chart]:
-    points = [_Point(*row) for row in chosen["points"]]
-    alarms = chosen["alarms"]
-    title = title_of(backtest.question["metric"])
-    marks = [charts.Mark(_at(one["at"]), "alarm", "harm") for one in alarms[:_MOST_ALARMS]]
-    marks += [
-        charts.Mark(_at(one["onset_at"]), "onset", "look")
-        for one in alarms[:_MOST_ALARMS]
-        if not one["is_single"]
-    ]
-    came = wording.plural(len(alarms), "alarm") if alarms else "no alarm"
-    return [
-        charts.lines(
-            key="metric",
-            title=f"{title[:1].upper() + title[1:]} of {chosen['name']}: {came}",
-            unit="the band is what may differ without being a change; chance adds to it in every bucket",
-            series=[
-                charts.Series(
-                    "seen", [charts.Point(one.at, one.value, n=one.n) for one in points], key="metric"
-                ),
-                charts.Series(
-                    "usual",
-                    [charts.Point(one.at, one.expected, one.low, one.high) for one in points],
-                    key="usual",
-                ),
-            ],
-            control="usual",
-            marks=marks,
-            spans=[charts.Span(_at(one["onset_at"]), _at(one["at"]), "alarm", "harm") for one in alarms],
-            size="large",
-        ),
-        charts.lines(
-            key="evidence",
-            title="The evidence reached the alarm line"
-            if alarms
-            else "The evidence stayed below the alarm line",
-            unit="evidence; 1 raises an alarm, more than 10 is drawn as 10",
-            series=[
-                charts.Series(
-                    "evidence", [charts.Point(one.at, one.evidence) for one in points], key="metric"
-                )
-            ],
-            levels=[charts.Level(1.0, "alarm line", "harm")],
-            is_log=True,
-            bounds=(_LEAST_DRAWN, _MOST_DRAWN),
-            empty="There was no evidence at all.",
-        ),
-    ]
-
-
-class _Point:
-    """One row of a slice's points."""
-
-    def __init__(
-        self,
-        at: str,
-        value: float | None,
-        low: float | None,
-        high: float | None,
-        expected: float | None,
-        log_evidence: float | None,
-        n: int,
-    ) -> None:
-        self.at, self.value, self.n = _at(at), value, n
-        self.low, self.high, self.expected = low, high, expected
-        drawn = _LEAST_DRAWN if log_evidence is None else math.exp(min(log_evidence, 50.0))
-        self.evidence = min(_MOST_DRAWN, max(_LEAST_DRAWN, drawn))
-
-
-def _delays(report: Report) -> charts.Chart:
-    injections = report["injections"]
-    sure = [one for one in injections if one["found"] == one["tries"] and one["median_seconds"] is not None]
-    title = "No change was found every time"
-    if sure:
-        slowest = max(sure, key=lambda one: one["median_seconds"])
-        title = f"Of the changes that were always found, the slowest took {wording.seconds(slowest['median_seconds'])}"
-    hours = [None if one["median_seconds"] is None else one["median_seconds"] / 3600 for one in injections]
-    drawn = charts.bars(
-        key="delays",
-        title=title,
-        labels=[one["name"] for one in injections],
-        groups={"median": hours},
-        style="number",
-        unit="hours from the beginning of a change to its alarm, the median of all tries",
-        control="median",
-        empty="No change was put into the past, or none was found.",
-    )
-    axes = drawn.options
-    if not axes:
-        return drawn
-    # Lying, because names of changes are long and screens narrow; the first on top.
-    lying = axes | {
-        "xAxis": axes["yAxis"],
-        "yAxis": axes["xAxis"] | {"inverse": True},
-        "legend": {"show": False},
-    }
-    return charts.replaced(drawn, options=lying)
 
 
 def _injection(one: Report) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import F, QuerySet
@@ -15,12 +14,11 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.decorators import action
 from unfold.enums import ActionVariant
-from unfold.forms import BaseDialogForm
-from unfold.widgets import UnfoldAdminTextareaWidget
 
 from monitoring import backtests, questions, transitions
 from monitoring.admin import suggestions
 from monitoring.admin.backtest_page import page
+from monitoring.admin.dialogs import ConfirmForm, ReasonForm, dialog
 from monitoring.admin.opening import person
 from monitoring.models import Backtest, BacktestState
 from monitoring.references import NothingToLearn
@@ -28,22 +26,6 @@ from monitoring.tasks import wake_delivery
 from triageops import wording
 from triageops.admin import ReadOnlyAdmin, Tone, as_uuid, badge, moment
 from triageops.rest import Problem
-
-
-class ConfirmForm(BaseDialogForm):
-    """Asks once more; nothing to fill in."""
-
-
-class ReasonForm(BaseDialogForm):
-    reason = forms.CharField(
-        label="Reason", max_length=500, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3})
-    )
-
-
-def _dialog(
-    title: str, description: str, button: str, form: type[BaseDialogForm] = ConfirmForm
-) -> dict[str, Any]:
-    return {"title": title, "description": description, "form_class": form, "form_submit_text": button}
 
 
 @admin.register(Backtest)
@@ -130,7 +112,7 @@ class BacktestAdmin(ReadOnlyAdmin):
         icon="play_arrow",
         permissions=["watch"],
         variant=ActionVariant.PRIMARY,
-        dialog=_dialog(
+        dialog=dialog(
             "Activate this monitor?", "It watches from now on, with no evidence from before.", "Activate"
         ),
     )
@@ -154,7 +136,7 @@ class BacktestAdmin(ReadOnlyAdmin):
         icon="published_with_changes",
         permissions=["watch"],
         variant=ActionVariant.PRIMARY,
-        dialog=_dialog(
+        dialog=dialog(
             "Put these settings into force?",
             "The monitor learns and watches with them from now on; what is open of the old question is resolved.",
             "Apply",
@@ -165,10 +147,8 @@ class BacktestAdmin(ReadOnlyAdmin):
         backtest, reason = _opened(object_id), form.cleaned_data["reason"]
         try:
             count = backtests.apply(backtest, by=person(request), reason=reason, now=timezone.now())
-        except (backtests.NotApplicable, NothingToLearn) as error:
-            messages.error(request, str(error))
-        except ValidationError as error:
-            messages.error(request, " ".join(error.messages))
+        except (backtests.NotApplicable, NothingToLearn, ValidationError) as error:
+            messages.error(request, _said(error))
         else:
             wake_delivery()
             self.log_change(request, backtest.monitor, f"Changed after a backtest. {reason}")
@@ -185,9 +165,7 @@ class BacktestAdmin(ReadOnlyAdmin):
         url_path="run-again",
         icon="replay",
         permissions=["watch"],
-        dialog=_dialog(
-            "Try it out again?", "The same settings, on the past as it is known now.", "Run again"
-        ),
+        dialog=dialog("Try it out again?", "The same settings, on the past as it is known now.", "Run again"),
     )
     def run_again(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
         backtest = _opened(object_id)
@@ -195,11 +173,8 @@ class BacktestAdmin(ReadOnlyAdmin):
             again = backtests.ask(
                 backtest.monitor, question=backtest.question, by=person(request), now=timezone.now()
             )
-        except backtests.BacktestRunning as error:
-            messages.error(request, str(error))
-            return _to(backtest)
-        except ValidationError as error:
-            messages.error(request, " ".join(error.messages))
+        except (backtests.BacktestRunning, ValidationError) as error:
+            messages.error(request, _said(error))
             return _to(backtest)
         backtests.start(again)
         self.log_change(request, again, "Asked for again.")
@@ -210,7 +185,7 @@ class BacktestAdmin(ReadOnlyAdmin):
         url_path="cancel",
         icon="stop",
         permissions=["watch"],
-        dialog=_dialog("Cancel this backtest?", "It stops, and says nothing.", "Cancel it"),
+        dialog=dialog("Cancel this backtest?", "It stops, and says nothing.", "Cancel it"),
     )
     def cancel(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
         backtest = _opened(object_id)
@@ -222,8 +197,8 @@ class BacktestAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state", ordering="state")
     def shown_state(self, backtest: Backtest) -> SafeString:
-        tones = {BacktestState.FAILED: Tone.HARM}
-        return badge(backtest.get_state_display(), tones.get(BacktestState(backtest.state), Tone.NEUTRAL))
+        is_failed = backtest.state == BacktestState.FAILED
+        return badge(backtest.state, Tone.HARM if is_failed else Tone.NEUTRAL)
 
     @admin.display(description="result")
     def result(self, backtest: Backtest) -> str:
@@ -247,6 +222,10 @@ def _offered(backtest: Backtest) -> set[str]:
     if questions.differs(backtest.monitor, backtest.question):
         return {"run-again", *({"apply-change"} if backtest.is_change else ())}
     return {"run-again"} if backtest.monitor.is_watching else {"run-again", "activate"}
+
+
+def _said(error: Exception) -> str:
+    return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
 
 
 def _opened(object_id: str) -> Backtest:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
@@ -13,41 +12,16 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.decorators import action
 from unfold.enums import ActionVariant
-from unfold.forms import BaseDialogForm
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from monitoring import incidents
+from monitoring.admin.incident_dialogs import AcknowledgeForm, IncidentBaselineForm, ResolveForm
 from monitoring.admin.incident_page import can_accept, page, state_badge
 from monitoring.admin.monitor_buttons import BASELINE_DIALOG
-from monitoring.admin.monitor_dialogs import BaselineForm
 from monitoring.admin.monitor_moves import accept
 from monitoring.messages import incident_effect_text
-from monitoring.models import Incident, IncidentState, Monitor, Resolution, Severity
+from monitoring.models import Incident, IncidentState, Resolution, Severity
 from monitoring.tasks import wake_delivery
 from triageops.admin import EstimatedPaginator, ReadOnlyAdmin, Tone, as_uuid, badge, moment
-
-
-class AcknowledgeForm(BaseDialogForm):
-    """Asks once more; nothing to fill in."""
-
-
-class ResolveForm(BaseDialogForm):
-    resolution = forms.ChoiceField(
-        label="Why",
-        choices=[(value.value, value.label) for value in incidents.PERSONS_RESOLUTIONS],
-        widget=UnfoldAdminSelectWidget,
-    )
-    note = forms.CharField(
-        label="Note", max_length=1000, required=False, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3})
-    )
-
-
-class IncidentBaselineForm(BaselineForm):
-    """Of the monitor that found the incident."""
-
-    def found(self) -> Monitor:
-        incident = get_object_or_404(Incident.objects.of_monitors(), pk=as_uuid(self.object_id))
-        return get_object_or_404(Monitor.objects.select_related("reference"), pk=incident.monitor_id)
 
 
 class OpenFilter(admin.SimpleListFilter):

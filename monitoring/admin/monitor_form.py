@@ -119,7 +119,10 @@ class MonitorForm(forms.ModelForm[Monitor]):
         self.before = question_of(self.instance) if self.instance.pk else {}
         cast("forms.ChoiceField", self.fields["kind"]).choices = registry.choices()
         # Read once: a callable would be asked each time that the field is looked at.
-        cast("forms.ChoiceField", self.fields["metric"]).choices = metric_choices()
+        cast("forms.ChoiceField", self.fields["metric"]).choices = [
+            *([] if self.instance.pk else [("", "Choose one")]),
+            *metric_choices(),
+        ]
         chosen = self.data.get("kind", self.instance.kind) if self.is_bound else self.instance.kind
         stored = self.instance.parameters
         for (kind, name), field in parameter_fields().items():
@@ -200,10 +203,10 @@ def parameter_name(kind: str, name: str) -> str:
 
 def metric_choices() -> list[tuple[str, str]]:
     """By what people call them, with the name that a monitor gives it where that is another. Queries."""
+    titles = {key: sources.title_of(key) for key in sources.keys()}  # noqa: SIM118 - no mapping
     return [
         (key, title if title == key else f"{title} ({key})")
-        for key in sources.keys()  # noqa: SIM118 - no mapping
-        for title in (sources.title_of(key),)
+        for key, title in sorted(titles.items(), key=lambda pair: pair[1].lower())
     ]
 
 

@@ -148,7 +148,7 @@ def check(monitor: Monitor) -> SafeString:
     if found is None:
         return moment(monitor.checked_at)
     return format_html(
-        '{}<span class="to-quiet mo-below">lag {}, next {}</span>',
+        '<span>{}<span class="to-quiet mo-below">lag {}, next {}</span></span>',
         moment(monitor.checked_at),
         wording.seconds(round(found.total_seconds())),
         due(monitor.due_at, wording.MISSING),

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from monitoring import comparisons, plots
+from monitoring import plots
 from monitoring.admin.incident_page import state_badge
 from monitoring.admin.references import sight_of, versions_of
 from monitoring.admin.states import bar, evidence_bar, state_of
@@ -63,26 +63,14 @@ def page(monitor: Monitor, request: HttpRequest, now: datetime) -> dict[str, Any
     rows = _slices(monitor, start)
     chosen = _chosen(monitor, request.GET.get("slice", ""), rows, open_ones)
     trace = plots.Trace.read(monitor, chosen.key, chosen.labels, start, end)
-    shown = [
-        one
-        for one in recent
-        if one.slice_key == chosen.key and (one.resolved_at is None or one.resolved_at > start)
-    ]
-    versions = versions_of(monitor, chosen.key)
+    own = [one for one in recent if one.slice_key == chosen.key and (one.resolved_at or now) > start]
     places = _places(monitor, rows, open_ones, chosen.key, window)
-    known = [row.log_evidence for row in rows if row.log_evidence is not None]
-    is_bad = bool(open_ones) or bool(monitor.check_error and monitor.is_watching)
-    is_look = not monitor.is_watching or problem_of(monitor, now, monitor.started_at or now) is not None
+    versions = versions_of(monitor, chosen.key)
     return {
-        "sentence": monitor_sentence(
-            monitor, open_ones, max(known, default=None), sight=sight_of(monitor, versions), now=now
-        ),
-        "tone": "harm" if is_bad else "look" if is_look else "neutral",
-        "state": state_of(monitor, has_incident=bool(open_ones), now=now),
-        "promise": promise_sentence(monitor, _promised(monitor)),
+        **_answer(monitor, open_ones, rows, sight_of(monitor, versions), now),
         "windows": [Choice(name, _address(chosen.key, name), name == window) for name in WINDOWS],
         "chosen": described(chosen.labels, chosen.key) or "all records",
-        "charts": _charts(monitor, trace, shown, now) if monitor.is_watching or trace.stretches else [],
+        "charts": _charts(monitor, trace, own, now) if monitor.is_watching or trace.stretches else [],
         "comparison_address": _comparison_address(monitor, chosen.key),
         "places": places,
         "explained": any(place.contribution for place in places),
@@ -90,6 +78,21 @@ def page(monitor: Monitor, request: HttpRequest, now: datetime) -> dict[str, Any
         "versions": versions,
         "checks": _checks(monitor, now),
         **_of_backtest(monitor.backtests.order_by("-id").first()),
+    }
+
+
+def _answer(
+    monitor: Monitor, open_ones: Sequence[Incident], rows: Sequence[MonitorSlice], sight: str, now: datetime
+) -> dict[str, Any]:
+    """The first lines: how it stands, and what it promises."""
+    known = [row.log_evidence for row in rows if row.log_evidence is not None]
+    is_bad = bool(open_ones) or bool(monitor.check_error and monitor.is_watching)
+    is_look = not monitor.is_watching or problem_of(monitor, now, monitor.started_at or now) is not None
+    return {
+        "sentence": monitor_sentence(monitor, open_ones, max(known, default=None), sight=sight, now=now),
+        "tone": "harm" if is_bad else "look" if is_look else "neutral",
+        "state": state_of(monitor, has_incident=bool(open_ones), now=now),
+        "promise": promise_sentence(monitor, _promised(monitor)),
     }
 
 
@@ -101,39 +104,6 @@ def _charts(
         plots.metric_chart(trace, incidents, markers, level=_level(monitor), now=now),
         plots.evidence_chart(trace, incidents),
     ]
-
-
-def comparison(monitor: Monitor, key: str, now: datetime) -> dict[str, Any]:
-    """Effect sizes with what chance alone makes of them."""
-    key = key or ALL
-    found = comparisons.compare(monitor, key, now)
-    if found is None:
-        return {"found": None}
-    against = "control" if found.is_compared else "reference"
-    sizes = [
-        ("Population stability index (PSI)", found.psi, ""),
-        ("Largest distance of the distribution functions (Kolmogorov–Smirnov)", found.ks, ""),
-        (f"Wasserstein distance, in standard deviations of the {against}", found.wasserstein, ""),
-    ]
-    return {
-        "found": found,
-        "against": against,
-        "chart": plots.comparison_chart(monitor, found),
-        "sizes": [
-            (
-                name,
-                wording.number(one.value, 2),
-                wording.number(one.null_quantile, 2),
-                one.value > one.null_quantile,
-            )
-            for name, one, _ in sizes
-            if one is not None
-        ],
-        "quantiles": [
-            (f"{100 * one.q:g} %", wording.number(one.reference), wording.number(one.current))
-            for one in found.quantiles
-        ],
-    }
 
 
 def _slices(monitor: Monitor, start: datetime) -> list[Any]:
@@ -159,8 +129,8 @@ def _address(key: str, window: str) -> str:
 
 
 def _comparison_address(monitor: Monitor, key: str) -> str:
-    """Empty where nothing is learnt."""
-    if monitor.reference_id is None:
+    """Empty where nothing is learnt, or nothing is watched."""
+    if monitor.reference_id is None or not monitor.is_watching:
         return ""
     return f"{reverse('admin:monitoring_monitor_comparison', args=[monitor.pk])}?{urlencode({'slice': key})}"
 
@@ -243,16 +213,25 @@ def _of_backtest(latest: Backtest | None) -> dict[str, Any]:
     if latest is None or latest.state != BacktestState.DONE:
         return {"backtest": latest}
     report = latest.report
-    count, promised = report.get("alarm_count", 0), report.get("budget", {}).get("promised")
-    days = report.get("window", {}).get("days")
-    what = "With the settings that were tried, it" if latest.is_change else "It"
-    told = f"{what} would have raised {wording.plural(count, 'alarm')} in {wording.plural(round(days or 0), 'day')}"
-    chance = "" if promised is None else f"; by chance alone {wording.number(promised, 2)} at most on average"
     return {
         "backtest": latest,
-        "backtest_told": f"{told}{chance}. {'That is calm.' if report.get('is_calm') else 'Look at them before it is activated.'}",
+        "backtest_told": _told(latest),
         "injections": [
             (one["name"], f"{one['found']} of {one['tries']}", wording.seconds(one.get("median_seconds")))
             for one in report.get("injections", [])
         ],
     }
+
+
+def _told(latest: Backtest) -> str:
+    report = latest.report
+    days, promised = report.get("window", {}).get("days"), report.get("budget", {}).get("promised")
+    what = "With the settings that were tried, it" if latest.is_change else "It"
+    alarms = wording.plural(report.get("alarm_count", 0), "alarm")
+    if report.get("signal_count"):
+        alarms += f" and {wording.plural(report['signal_count'], 'signal')} of single buckets"
+    chance = "" if promised is None else f"; by chance alone {wording.number(promised, 2)} at most on average"
+    verdict = "That is calm." if report.get("is_calm") else "Look at them before it is activated."
+    return (
+        f"{what} would have raised {alarms} in {wording.plural(round(days or 0), 'day')}{chance}. {verdict}"
+    )

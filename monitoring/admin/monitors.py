@@ -15,11 +15,12 @@ from django.utils import timezone
 from monitoring import budget, lifecycle
 from monitoring.admin import monitor_list as columns
 from monitoring.admin.monitor_buttons import BUTTONS, allowed
+from monitoring.admin.monitor_comparison import comparison
 from monitoring.admin.monitor_dialogs import REFUSALS, monitor_of, text_of
 from monitoring.admin.monitor_fields import CONDITIONS, READ, fieldsets
 from monitoring.admin.monitor_form import APPLY, MonitorForm
 from monitoring.admin.monitor_moves import ask_backtest
-from monitoring.admin.monitor_page import comparison, page
+from monitoring.admin.monitor_page import page
 from monitoring.models import Monitor, MonitorState
 from monitoring.questions import FIELDS, put, question_of
 from monitoring.tasks import wake_delivery
@@ -34,7 +35,7 @@ class MonitorAdmin(NoDeleteAdmin):
     )  # fmt: skip
     list_filter = ("state", "kind", columns.MetricFilter, columns.IncidentFilter)
     search_fields = ("name", "metric")
-    list_before_template = "monitoring/list_head.html"
+    list_before_template = "monitoring/monitor_list_head.html"
     empty_text = "Each monitor will appear here with its evidence, its last check and its next one."
     empty_link, empty_link_text = "admin:monitoring_monitor_add", "Make the first monitor"
     change_form_outer_before_template = "monitoring/monitor.html"
@@ -146,9 +147,18 @@ class MonitorAdmin(NoDeleteAdmin):
     ) -> HttpResponse:
         monitor = self.get_object(request, object_id) if request.method == "GET" else None
         context = {} if monitor is None else page(monitor, request, timezone.now())
-        # One way to save: it leads back to this page.
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        # One way to save: it leads to the monitor's page.
         only = {"show_save_and_add_another": False, "show_save_and_continue": False}
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **only, **context})
+        return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **only})
 
     def response_change(self, request: HttpRequest, obj: Monitor) -> HttpResponse:
         to_try = request.__dict__.get("to_try")

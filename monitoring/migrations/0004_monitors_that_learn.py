@@ -24,6 +24,7 @@ CREATE TRIGGER reference_slice_never_changed
     BEFORE UPDATE ON monitoring_referenceslice FOR EACH ROW EXECUTE FUNCTION monitoring_refuse_change();
 """
 CHANGEABLE = """
+SET LOCAL lock_timeout = '5s';
 DROP TRIGGER reference_never_changed ON monitoring_reference;
 DROP TRIGGER reference_slice_never_changed ON monitoring_referenceslice;
 """
@@ -691,6 +692,12 @@ class Migration(migrations.Migration):
                 condition=models.Q(("state__in", ["waiting", "running"])),
                 fields=("monitor",),
                 name="backtest_one_at_a_time",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="backtest",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "running")), fields=("state",), name="backtest_one_running"
             ),
         ),
         migrations.AddConstraint(

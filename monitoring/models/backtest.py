@@ -53,7 +53,13 @@ class Backtest(models.Model):
                 fields=["monitor"],
                 condition=models.Q(state__in=[state.value for state in UNFINISHED]),
                 name="backtest_one_at_a_time",
-            )
+            ),
+            # It takes a processor for half a minute; checks have to go on beside it.
+            models.UniqueConstraint(
+                fields=["state"],
+                condition=models.Q(state=BacktestState.RUNNING),
+                name="backtest_one_running",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -111,15 +111,16 @@ def _colour_key(trace: Trace) -> str:
 
 
 def _marks_of(incidents: Iterable[Incident]) -> list[charts.Mark]:
-    found = []
-    for one in incidents:
-        # Two names beside each other cannot be read when the times are nearly the same.
-        if one.opened_at - one.onset_at > timedelta(minutes=30):
-            found.append(charts.Mark(one.onset_at, "onset", "look"))
-            found.append(charts.Mark(one.opened_at, "found", "harm"))
-        else:
-            found.append(charts.Mark(one.onset_at, "onset, found", "harm"))
-    return found
+    """Of the newest one; the others are shaded only, because names beside each other cannot be read."""
+    newest = max(incidents, key=lambda one: one.opened_at, default=None)
+    if newest is None:
+        return []
+    if newest.opened_at - newest.onset_at <= timedelta(minutes=30):
+        return [charts.Mark(newest.onset_at, "onset, found", "harm")]
+    return [
+        charts.Mark(newest.onset_at, "onset", "look"),
+        charts.Mark(newest.opened_at, "found", "harm"),
+    ]
 
 
 def _spans_of(incidents: Iterable[Incident], now: datetime) -> list[charts.Span]:

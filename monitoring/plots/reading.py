@@ -139,34 +139,29 @@ def style_of(monitor: Monitor) -> Style:
 
 
 def _merged(monitor: Monitor, rows: Sequence[_Row]) -> Stretch:
-    is_counted = monitor.kind == "volume"
-    weights = [1 if is_counted else row.n for row in rows]
-    total = sum(weights)
+    weights = [1 if monitor.kind == "volume" else row.n for row in rows]
     pooled = sum((Moments(row.n, row.mean, row.m2) for row in rows if row.n), start=Moments(0, 0.0, 0.0))
     interval = mean_interval(pooled) if monitor.kind in _OF_MEANS and pooled.m2 else None
     known = [row.log_evidence for row in rows if row.log_evidence is not None]
-
-    def mean(name: str) -> float | None:
-        """By records, of empty buckets by buckets; the ends of what is usual are those of single buckets."""
-        pairs = [
-            (value, weight)
-            for row, weight in zip(rows, weights if total else [1] * len(rows), strict=True)
-            if (value := getattr(row, name)) is not None
-        ]
-        count = sum(weight for _, weight in pairs)
-        return math.fsum(value * weight for value, weight in pairs) / count if count else None
-
     return Stretch(
         at=rows[0].at,
         n=sum(row.n for row in rows),
-        value=mean("mean") if total else None,
+        value=_mean([row.mean for row in rows], weights) if any(weights) else None,
         near=interval.low if interval else None,
         far=interval.high if interval else None,
-        expected=mean("expected"),
-        low=mean("low"),
-        high=mean("high"),
+        expected=_mean([row.expected for row in rows], weights),
+        low=_mean([row.low for row in rows], weights),
+        high=_mean([row.high for row in rows], weights),
         log_evidence=max(known, default=None),
         is_frozen=all(row.is_frozen for row in rows),
         is_found=any(row.is_alarm or row.is_signal for row in rows),
         is_exact=monitor.kind not in _OF_MEANS,
     )
+
+
+def _mean(values: Sequence[float | None], weights: Sequence[int]) -> float | None:
+    """By records; of empty buckets by buckets. Of ends of what is usual: that of single buckets, which is the wider one."""
+    used = weights if any(weights) else [1] * len(values)
+    pairs = [(value, weight) for value, weight in zip(values, used, strict=True) if value is not None]
+    total = sum(weight for _, weight in pairs)
+    return math.fsum(value * weight for value, weight in pairs) / total if total else None

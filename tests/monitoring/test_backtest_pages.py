@@ -122,8 +122,9 @@ def test_backtest_with_alarms_marks_them_and_lists_them(admin_client: Client) ->
     )
     assert "to-sentence to-look" in shown
     assert "0.710 instead of 0.840" in shown
-    assert '"name": "alarm"' in shown
+    assert '"name": "2 alarms"' in shown
     assert '"name": "onset"' in shown
+    assert "of all records: 2 alarms" in shown
 
 
 def test_backtest_of_several_slices_draws_the_chosen_one(admin_client: Client) -> None:

@@ -325,6 +325,28 @@ def test_running_again_what_was_claimed_does_nothing(monkeypatch: pytest.MonkeyP
         assert Backtest.objects.get().state == state
 
 
+def test_second_backtest_waits_for_the_first_and_is_begun_after_it(
+    sent: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(0, 50)
+    first = make_learner(kind="slo_guard", parameters={"level": 0.7})
+    second = make_learner(name="second", kind="slo_guard", parameters={"level": 0.7})
+    backtest, waiting = (backtests.ask(one, by=None, now=NOW) for one in (first, second))
+    report_of = hindsight.report_of
+
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
+        backtests.run(waiting.pk, clock=lambda: NOW)
+        waiting.refresh_from_db()
+        assert waiting.state == BacktestState.WAITING
+        return report_of(*arguments, **options)
+
+    monkeypatch.setattr(hindsight, "report_of", meanwhile)
+    backtests.run(backtest.pk, clock=lambda: NOW)
+    backtest.refresh_from_db()
+    assert backtest.state == BacktestState.DONE
+    assert sent == [str(waiting.pk)]
+
+
 def test_cancelling_stops_the_worker_at_its_next_word(monkeypatch: pytest.MonkeyPatch) -> None:
     fill(0, COUNT)
     monitor = make_learner()
@@ -440,7 +462,7 @@ def test_sweep_takes_over_from_a_dead_worker_whose_claim_is_over(
     monkeypatch.setattr(hindsight, "report_of", slow)
     backtests.run(backtest.pk, clock=lambda: NOW)
     backtest.refresh_from_db()
-    assert (backtest.state, backtest.report, sent) == (BacktestState.WAITING, {}, [str(backtest.pk)])
+    assert (backtest.state, backtest.report, set(sent)) == (BacktestState.WAITING, {}, {str(backtest.pk)})
     backtests.run(backtest.pk, clock=lambda: NOW + timedelta(minutes=11))
     assert Backtest.objects.get().state == BacktestState.DONE
 

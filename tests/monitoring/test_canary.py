@@ -199,7 +199,9 @@ def test_canary_after_everything_was_at_rest_begins_anew_and_complains_of_nothin
     day.now += 9 * HOUR
     day.pass_by(HOUR)
     assert not Incident.objects.filter(signal=Signal.CHECK).exists()
-    assert Canary.objects.get().found_at is not None
+    seconds = Canary.objects.get().seconds_to_detect
+    assert seconds is not None
+    assert seconds <= 1200
 
 
 def test_canary_that_is_switched_off_rests_and_goes_on_when_switched_on(day: Day, settings: Settings) -> None:

@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from monitoring import backtests, checks
+from monitoring.management.commands.monitors import Command
 from monitoring.management.console.trying import NoReport, backtest
 from monitoring.models import Backtest, Incident, Marker, Monitor
 from tests.monitoring.factories import (
@@ -57,6 +58,14 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(timezone, "now", lambda: bucket_at(number))
 
     return set_clock
+
+
+def test_no_word_takes_the_place_of_what_every_command_has() -> None:
+    parser = Command().create_parser("manage.py", "monitors")
+    common = {"settings", "pythonpath", "verbosity", "traceback", "no_color", "force_color", "skip_checks"}
+    for words in (["create", "x", "a=b"], ["set", "x", "a=b"], ["backtest", "x", "a=b"], ["budget", "a=b"]):
+        options = vars(parser.parse_args(words))
+        assert {name: options[name] for name in common} == {name: parser.get_default(name) for name in common}
 
 
 def test_list_shows_monitors_of_a_state() -> None:
@@ -202,7 +211,7 @@ def test_backtest_says_how_far_it_is_while_it_runs(monkeypatch: pytest.MonkeyPat
         heard.set()
 
     monkeypatch.setattr(backtests, "run", run)
-    options: dict[str, Any] = {"monitor": "helpfulness floor", "settings": [], "by": None, "apply": None}
+    options: dict[str, Any] = {"monitor": "helpfulness floor", "pairs": [], "by": None, "apply": None}
     with pytest.raises(NoReport, match="too short"):
         backtest(options, clock=timezone.now, tell=tell)
     assert told[-1] == pytest.approx(0.4)

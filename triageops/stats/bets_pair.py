@@ -32,6 +32,7 @@ FloatArray = NDArray[np.float64]
 
 _NEGLIGIBLE = 60.0
 _HALVINGS = 60
+_NEWTON_STEPS = 8
 
 
 def pair_increments(
@@ -102,11 +103,15 @@ def _saddle(total: FloatArray, n: float, log_weights: FloatArray) -> FloatArray:
     """log z with which the coins show n on average; it need not be exact."""
     even = math.log(n) - math.log(total.sum() - n)
     low, high = even - log_weights.max(axis=1), even - log_weights.min(axis=1)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        is_below = _logistic(middle[:, None] + log_weights) @ total < n
-        low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
-    return np.asarray((low + high) / 2)
+    middle = (low + high) / 2
+    for _ in range(_NEWTON_STEPS):
+        p = _logistic(middle[:, None] + log_weights)
+        excess = p @ total - n
+        low, high = np.where(excess < 0, middle, low), np.where(excess < 0, high, middle)
+        step = middle - excess / np.maximum((p * (1 - p)) @ total, 1e-300)
+        # A step out of the bracket is a halving instead.
+        middle = np.where((low < step) & (step < high), step, (low + high) / 2)
+    return np.asarray(middle)
 
 
 def _chance(total: FloatArray, n: float, logits: FloatArray) -> FloatArray:

@@ -97,13 +97,13 @@ def _add_defining(add: Any) -> None:
     one = add("create", "A monitor that watches nothing yet.", monitor=False)
     one.add_argument("name", metavar="NAME")
     one.add_argument(
-        "settings",
+        "pairs",
         **{**settings, "help": "kind=… and metric=… are needed, parameters.level=… and others may be."},
     )
     one = add(
         "set", "Change settings; of a monitor that watches, another question needs --reason.", signed=True
     )
-    one.add_argument("settings", **settings)
+    one.add_argument("pairs", **settings)
     one.add_argument("--reason", default="", help="Stands with the new reference.")
 
 
@@ -129,9 +129,7 @@ def _add_running(add: Any) -> None:
     one = add(
         _BACKTEST, "Try its settings, or other ones, out on the past, and wait for the report.", signed=True
     )
-    one.add_argument(
-        "settings", nargs="*", metavar="NAME=VALUE", help="Settings other than the present ones."
-    )
+    one.add_argument("pairs", nargs="*", metavar="NAME=VALUE", help="Settings other than the present ones.")
     one.add_argument("--apply", metavar="REASON", help="Put these settings into force afterwards.")
     add("check", "Check all closed buckets now instead of within a minute, and show the last ones.")
 
@@ -149,7 +147,7 @@ def _add_fleet(add: Any) -> None:
     one.add_argument("id", type=int)
     one.add_argument("--at", metavar="TIME")
     one = add("budget", "The common budget of false alarms; with NAME=VALUE it is changed.", monitor=False)
-    one.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="For example alarms_per_30_days=2.")
+    one.add_argument("pairs", nargs="*", metavar="NAME=VALUE", help="For example alarms_per_30_days=2.")
 
 
 def _error(field: str | None, detail: str, fix: str | None = None) -> CommandError:

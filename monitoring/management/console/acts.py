@@ -58,7 +58,7 @@ def show(options: Options, now: datetime) -> Said:
 
 
 def create(options: Options, now: datetime) -> Said:
-    given = parsing.settings_of(options["settings"])
+    given = parsing.settings_of(options["pairs"])
     body = {**given, "name": options["name"]}
     made = definitions.create(parsing.checked(MonitorInputSerializer, body), now=now)
     return _shown(made)
@@ -66,7 +66,7 @@ def create(options: Options, now: datetime) -> Said:
 
 def change(options: Options, now: datetime) -> Said:
     monitor = parsing.monitor_named(options["monitor"])
-    given = parsing.settings_of(options["settings"], monitor)
+    given = parsing.settings_of(options["pairs"], monitor)
     values = parsing.checked(MonitorInputSerializer, given, partial=True)
     definitions.edit(monitor.pk, values, by=parsing.person(options["by"]), reason=options["reason"], now=now)
     return _shown(monitor)
@@ -148,7 +148,7 @@ def end_marker(options: Options, now: datetime) -> Said:
 
 
 def budget(options: Options, now: datetime) -> Said:
-    given = parsing.settings_of(options["settings"])
+    given = parsing.settings_of(options["pairs"])
     if given:
         fleet.set_budget(parsing.checked(BudgetInputSerializer, given, partial=True))
     data = _data(BudgetSerializer, fleet.overview(now))

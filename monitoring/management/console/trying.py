@@ -27,7 +27,7 @@ class NoReport(Conflict):
 def backtest(options: Mapping[str, Any], *, clock: Callable[[], datetime], tell: Tell) -> Said:
     """Ask, run here, and show the report; tell: hears how far it is, from 0 to 1."""
     monitor, by = parsing.monitor_named(options["monitor"]), parsing.person(options["by"])
-    given = parsing.settings_of(options["settings"], monitor)
+    given = parsing.settings_of(options["pairs"], monitor)
     question = parsing.checked(AskSerializer, {"question": given})["question"] if given else None
     row = transitions.try_out(monitor, question, by=by, now=clock())
     try:
