@@ -14,7 +14,7 @@ from typing import Literal
 from django.db import connection, transaction
 from django.db.models import Sum
 
-from monitoring.models import BudgetEntry, FleetBudget, Incident, Monitor, Resolution, Signal
+from monitoring.models import CANARY_METRIC, BudgetEntry, FleetBudget, Incident, Monitor, Resolution, Signal
 from monitoring.models.monitor import BUDGET_DAYS
 
 Level = Literal["whole", "slice", "deep"]
@@ -107,8 +107,11 @@ def spend(monitor: Monitor, day: date, *, expected: float, alarms: int, signals:
 def ledger(now: datetime, days: int = BUDGET_DAYS, monitors: Iterable[int] | None = None) -> Ledger:
     """What was promised and what came, over the last days; of all monitors, or of some."""
     entries = BudgetEntry.objects.filter(day__gt=(now - timedelta(days=days)).date(), day__lte=now.date())
-    running, judged = Monitor.objects.active(), Incident.objects.of_monitors()
-    if monitors is not None:
+    running, judged = Monitor.objects.active(), Incident.objects.of_monitors().genuine()
+    if monitors is None:
+        entries = entries.exclude(monitor__metric=CANARY_METRIC)
+        running = running.exclude(metric=CANARY_METRIC)
+    else:
         chosen = list(monitors)
         entries = entries.filter(monitor__in=chosen)
         running, judged = running.filter(pk__in=chosen), judged.filter(monitor__in=chosen)

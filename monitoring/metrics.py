@@ -7,7 +7,7 @@ from django.utils import timezone
 from prometheus_client import Counter
 from prometheus_client.metrics_core import GaugeMetricFamily
 
-from monitoring.models import PLANTED, Canary, Incident, OutboxMessage, Severity
+from monitoring.models import Canary, Incident, OutboxMessage, Severity
 from monitoring.problems import TROUBLES, survey
 from triageops.observability.metrics import read_at_scrape
 
@@ -24,7 +24,7 @@ DELIVERIES = Counter(
 @read_at_scrape
 def open_incidents() -> Iterator[GaugeMetricFamily]:
     family = GaugeMetricFamily("triageops_incidents_open", "Incidents open now.", labels=["severity"])
-    people = Incident.objects.open().exclude(PLANTED)
+    people = Incident.objects.open().genuine()
     found = dict(people.order_by().values_list("severity").annotate(Count("pk")))
     for severity in Severity.values:
         family.add_metric([severity], found.get(severity, 0))

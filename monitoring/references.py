@@ -18,7 +18,7 @@ from monitoring import attribution
 from monitoring.budget import share_if_active
 from monitoring.freezing import Frozen
 from monitoring.gathering import Gathered, filled, gathered
-from monitoring.models import Incident, Monitor, Reference, ReferenceMode, ReferenceSlice, Resolution
+from monitoring.models import Incident, Monitor, Reference, ReferenceMode, ReferenceSlice, Resolution, Signal
 from monitoring.monitors import learnt as learnts
 from monitoring.monitors.kind import Metric
 from monitoring.monitors.learnt import Learnt, TriageReference
@@ -29,6 +29,7 @@ from monitoring.offline.sight import smallest
 from monitoring.questions import question_of
 from monitoring.slices import ALL
 from monitoring.sources import Source
+from triageops import wording
 
 log = structlog.get_logger(__name__)
 
@@ -222,6 +223,7 @@ def _not_usual(monitor: Monitor, start: datetime, end: datetime) -> Any:
         (onset.timestamp(), (resolved or end).timestamp())
         for onset, resolved in Incident.objects.filter(monitor=monitor, onset_at__lt=end)
         .exclude(resolution__in=_GOOD_ENDS)
+        .exclude(signal=Signal.CHECK)
         .exclude(resolved_at__lt=start)
         .values_list("onset_at", "resolved_at")
     ]
@@ -241,7 +243,7 @@ def _not_usual(monitor: Monitor, start: datetime, end: datetime) -> Any:
 def _nothing(source: Source, start: datetime, end: datetime) -> str:
     return (
         f"There are no numbers of “{source.metric.key}” between {start:%Y-%m-%d %H:%M} and {end:%Y-%m-%d %H:%M} UTC"
-        + (f" that were {source.maturity} old or older when they were counted." if source.maturity else ".")
+        + (f" whose responses were {wording.seconds(source.maturity.total_seconds())} old when they were counted." if source.maturity else ".")
     )
 
 

@@ -261,6 +261,26 @@ UNFOLD = {
                         "link": reverse_lazy("admin:monitoring_monitor_changelist"),
                     },
                     {
+                        "title": "All monitors",
+                        "icon": "grid_on",
+                        "link": reverse_lazy("admin:monitoring_fleet"),
+                    },
+                    {
+                        "title": "Suggestions",
+                        "icon": "tips_and_updates",
+                        "link": reverse_lazy("admin:monitoring_suggestions"),
+                    },
+                    {
+                        "title": "Backtests",
+                        "icon": "history",
+                        "link": reverse_lazy("admin:monitoring_backtest_changelist"),
+                    },
+                    {
+                        "title": "Markers",
+                        "icon": "flag",
+                        "link": reverse_lazy("admin:monitoring_marker_changelist"),
+                    },
+                    {
                         "title": "Channels",
                         "icon": "campaign",
                         "link": reverse_lazy("admin:monitoring_channel_changelist"),

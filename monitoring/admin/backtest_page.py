@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from monitoring import questions
 from monitoring.admin.backtest_plots import Report, delays, pictures
+from monitoring.admin.opening import few
 from monitoring.models import Backtest, BacktestState
 from triageops import wording
 
@@ -24,7 +25,7 @@ def sentence(backtest: Backtest) -> str:
         return f"It came to no result: {backtest.error or 'an error that was not foreseen'}"
     return {
         BacktestState.WAITING: "It waits for a worker.",
-        BacktestState.RUNNING: f"It runs: {wording.share(backtest.progress, 2)} of the past are replayed.",
+        BacktestState.RUNNING: f"It runs: {wording.share(backtest.progress, 2)} of it is done.",
         BacktestState.CANCELLED: "It was cancelled, so it says nothing.",
     }[BacktestState(backtest.state)]
 
@@ -40,11 +41,11 @@ def _came(report: Report) -> str:
     came = wording.plural(report["alarm_count"], "alarm")
     if report["signal_count"]:
         came += f" and {wording.plural(report['signal_count'], 'signal')} of single buckets"
-    promised = wording.number(report["budget"]["promised"], 2)
+    promised = few(report["budget"]["promised"])
     said = f"In the last {wording.plural(days, 'day')} it would have raised {came} ({promised} promised)."
     if report["is_calm"]:
         return said
-    return f"{said} That is more than chance explains ({wording.number(report['allowed'], 2)} at most)."
+    return f"{said} That is more than chance explains ({few(report['allowed'])} at most)."
 
 
 def _found(report: Report) -> str:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from monitoring import standing
-from monitoring.admin.opening import Admin, render, require
+from monitoring.admin.opening import Admin, few, render, require
 from monitoring.models import Monitor
 from monitoring.models.monitor import BUDGET_DAYS
 from monitoring.sentences import evidence_share
@@ -51,11 +51,11 @@ class Line:
 
     @property
     def promised(self) -> str:
-        return _few(self.row.monitor.promised_alarms)
+        return few(self.row.monitor.promised_alarms)
 
     @property
     def expected(self) -> str:
-        return _few(self.row.expected)
+        return few(self.row.expected)
 
 
 def page(admin: Admin, request: HttpRequest) -> HttpResponse:
@@ -116,20 +116,14 @@ def sentence(found: standing.Fleet) -> str:
         return "No monitor watches now, so nothing is promised."
     return (
         f"All monitors together may raise {alarms(month.per_30_days)} in 30 days on average; "
-        f"{_few(month.promised)} {'was' if _few(month.promised) == '1' else 'were'} promised so far this month, "
+        f"{few(month.promised)} {'was' if few(month.promised) == '1' else 'were'} promised so far this month, "
         f"{wording.plural(month.alarm_count, 'alarm')} came, {month.false_count} "
         f"{'was' if month.false_count == 1 else 'were'} called false."
     )
 
 
 def alarms(number: float) -> str:
-    return f"{_few(number)} false alarm{'' if _few(number) == '1' else 's'}"
-
-
-def _few(number: float) -> str:
-    if 0 < number < 0.01:
-        return "less than 0.01"
-    return f"{float(f'{number:.2g}'):g}"
+    return f"{few(number)} false alarm{'' if few(number) == '1' else 's'}"
 
 
 def _is_shown(row: standing.Row, chosen: str, asked: str) -> bool:
@@ -202,7 +196,7 @@ def _chart(found: standing.Fleet, now: datetime) -> charts.Chart:
     is_empty = not any(day.day >= since for day in found.days)
     return charts.lines(
         key="promised",
-        title=f"In 30 days {alarms(total)} at most {'was' if _few(total) == '1' else 'were'} promised on average, and "
+        title=f"In 30 days {alarms(total)} at most {'was' if few(total) == '1' else 'were'} promised on average, and "
         f"{wording.plural(count, 'alarm')} came",
         unit="added up over the days; alarms of real changes are among those that came",
         series=[]

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 
 from monitoring import plots
 from monitoring.admin.incident_page import state_badge
+from monitoring.admin.monitor_settings import settings_of
 from monitoring.admin.references import sight_of, versions_of
 from monitoring.admin.states import bar, evidence_bar, state_of
 from monitoring.budget import share_if_active
@@ -31,6 +32,8 @@ from triageops.charts import Chart
 
 WINDOWS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 INCIDENTS = 10
+SETTINGS = "settings"
+"""In the address: the form instead of the page."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ def page(monitor: Monitor, request: HttpRequest, now: datetime) -> dict[str, Any
         "incidents": [(one, state_badge(one)) for one in recent],
         "versions": versions,
         "checks": _checks(monitor, now),
+        "settings": settings_of(monitor),
+        "settings_address": f"?{SETTINGS}=1",
         **_of_backtest(monitor.backtests.order_by("-id").first()),
     }
 

@@ -20,7 +20,7 @@ from monitoring.admin.monitor_dialogs import REFUSALS, monitor_of, text_of
 from monitoring.admin.monitor_fields import CONDITIONS, READ, fieldsets
 from monitoring.admin.monitor_form import APPLY, MonitorForm
 from monitoring.admin.monitor_moves import ask_backtest
-from monitoring.admin.monitor_page import page
+from monitoring.admin.monitor_page import SETTINGS, page
 from monitoring.models import Monitor, MonitorState
 from monitoring.questions import FIELDS, put, question_of
 from monitoring.tasks import wake_delivery
@@ -81,9 +81,12 @@ class MonitorAdmin(NoDeleteAdmin):
         **kwargs: Any,
     ) -> type[forms.ModelForm[Monitor]]:
         # The parameters are fields that only the form knows of; the admin must not look for them on the model.
-        return super().get_form(request, obj, change=change, **{**kwargs, "fields": MonitorForm.Meta.fields})
+        fields = () if _is_page(request, obj) else MonitorForm.Meta.fields
+        return super().get_form(request, obj, change=change, **{**kwargs, "fields": fields})
 
     def get_fieldsets(self, request: HttpRequest, obj: Monitor | None = None) -> list[Any]:
+        if _is_page(request, obj):
+            return []
         if not self.has_change_permission(request, obj):
             return READ
         return fieldsets(is_live=obj is not None and obj.is_watching)
@@ -145,8 +148,10 @@ class MonitorAdmin(NoDeleteAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        monitor = self.get_object(request, object_id) if request.method == "GET" else None
-        context = {} if monitor is None else page(monitor, request, timezone.now())
+        monitor = self.get_object(request, object_id)
+        context: dict[str, Any] = {}
+        if monitor is not None and _is_page(request, monitor):
+            context = {**page(monitor, request, timezone.now()), "show_save": False}
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
 
     def changeform_view(
@@ -180,6 +185,11 @@ class MonitorAdmin(NoDeleteAdmin):
         monitor = self.get_object(request, str(object_id))
         found = super().get_actions_detail(request, object_id)
         return allowed(monitor, found) if monitor else []
+
+
+def _is_page(request: HttpRequest, monitor: Monitor | None) -> bool:
+    """Whether it shows how the monitor stands; its settings are a form of their own."""
+    return monitor is not None and request.method == "GET" and SETTINGS not in request.GET
 
 
 def _is_other(question: dict[str, Any], before: dict[str, Any]) -> bool:

@@ -11,6 +11,11 @@ from django.template.response import TemplateResponse
 Admin = ModelAdmin[Any]
 
 
+def few(number: float) -> str:
+    """A number of alarms, in two digits; nobody needs to tell a hundredth from less."""
+    return "less than 0.01" if 0 < number < 0.01 else f"{float(f'{number:.2g}'):g}"
+
+
 def require(request: HttpRequest, *permissions: str) -> None:
     """Any of them is enough. Raises PermissionDenied."""
     if not any(request.user.has_perm(one) for one in permissions):

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from monitoring import questions, suggestions, transitions
-from monitoring.admin.opening import Admin, person, render, require
+from monitoring.admin.opening import Admin, few, person, render, require
 from monitoring.candidates import Suggestion
 from monitoring.models import Backtest, BacktestState, Monitor, MonitorState
 from triageops import wording
@@ -182,7 +182,7 @@ def result_of(backtest: Any) -> str:
     if backtest.state == BacktestState.DONE:
         came = backtest.alarms + backtest.signals
         head = "Calm" if backtest.is_calm else "Too many alarms"
-        return f"{head}: {wording.plural(came, 'alarm')}, where {wording.number(backtest.promised, 2)} were promised."
+        return f"{head}: {wording.plural(came, 'alarm')}, where {few(backtest.promised)} were promised."
     if backtest.state == BacktestState.FAILED:
         return backtest.error or "It failed."
     return {
@@ -200,6 +200,9 @@ def _progress_sentence(steps: list[Step], running: int, ready: int) -> str:
         return f"{running} of {wording.plural(len(steps), 'backtest')} {'is' if running == 1 else 'are'} under way; {ready} calm so far."
     if watching == len(steps):
         return f"{wording.plural(len(steps), 'monitor')} watch{'es' if len(steps) == 1 else ''} from now on."
+    if watching and not ready:
+        others = wording.plural(len(steps) - watching, "other")
+        return f"{wording.plural(watching, 'monitor')} watch{'es' if watching == 1 else ''}; of {others} no backtest was calm."
     return f"{ready} of {wording.plural(len(steps), 'monitor')} {'is' if ready == 1 else 'are'} calm and can be activated."
 
 

@@ -63,7 +63,7 @@ class Backtest(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"backtest of {self.monitor_id}"
+        return f"backtest of {self.asked_at:%Y-%m-%d %H:%M}"
 
     @property
     def is_finished(self) -> bool:

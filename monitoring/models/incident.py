@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import F, Q
 from uuid_utils.compat import uuid7
 
+from monitoring.models.canary import PLANTED
 from monitoring.models.monitor import Monitor, Severity
 
 
@@ -35,6 +36,10 @@ class Signal(models.TextChoices):
 class IncidentQuerySet(models.QuerySet["Incident"]):
     def open(self) -> Self:
         return self.exclude(state=IncidentState.RESOLVED)
+
+    def genuine(self) -> Self:
+        """Without those that the canary's planted drift opened: nothing is wrong then."""
+        return self.exclude(PLANTED)
 
     def resolved(self) -> Self:
         return self.filter(state=IncidentState.RESOLVED)

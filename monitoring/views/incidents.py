@@ -34,7 +34,7 @@ class IncidentsView(APIView):
     def get(self, request: Request) -> Response:
         """All incidents, the newest first; state=open are those that are not resolved."""
         given = chosen(request, _FILTERS)
-        rows = Incident.objects.all()
+        rows = Incident.objects.genuine()
         if given.get("state") == "open":
             del given["state"]
             rows = rows.open()

@@ -10,9 +10,9 @@ from feedback import ingest, rollups
 from feedback.models import ALL_SCOPES, ApiKey, Direction, MetricKind, QualityMetric
 from feedback.shapes import FeedbackShape, ResponseShape
 from feedback.tables import FEEDBACK, RESPONSES
-from monitoring import checks, incidents
+from monitoring import backtests, checks, incidents
 from monitoring import lifecycle as monitoring_lifecycle
-from monitoring.models import Channel, Incident, Monitor, MonitorSlice, Signal
+from monitoring.models import Channel, Incident, Marker, Monitor, MonitorSlice, Signal
 from triageops.observability import jobs
 
 WEIGHTS = {"gpt-4": 5_000, "claude-2": 3_000, "llama2-70b": 2_000}
@@ -173,6 +173,14 @@ def found_incident(now: datetime) -> Incident:
     return Incident.objects.get()
 
 
+def release(now: datetime) -> Marker:
+    """A marker to come."""
+    start = now + timedelta(days=1)
+    return Marker.objects.create(
+        kind="deploy", name="release 4.2", starts_at=start, ends_at=start + timedelta(hours=1)
+    )
+
+
 def schedule(now: datetime) -> None:
     jobs.declare({"roll-up": 10.0, "check-monitors": 60.0, "deliver-messages": 5.0, "clean-up": 86_400.0})
     for name, age, rows in (("roll-up", 4, 1_204), ("check-monitors", 31, 212), ("deliver-messages", 2, 0)):
@@ -189,4 +197,7 @@ def everything(now: datetime, days: float = 7.0) -> Incident:
     facts(api_key(now), now, days)
     experiment(now)
     schedule(now)
-    return found_incident(now)
+    found = found_incident(now)
+    release(now)
+    backtests.ask(Monitor.objects.get(), by=None, now=now)
+    return found

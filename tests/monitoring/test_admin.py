@@ -96,8 +96,7 @@ def test_change_page_opens_with_few_queries(
     ]
     row = first.objects.first()  # type: ignore[attr-defined]
     page(admin_client, f"{model}_change", row.pk)
-    # The page of a monitor is four in one: what it shows, its references, its backtest and its form.
-    with django_assert_max_num_queries(14 if model == "monitor" else 10):
+    with django_assert_max_num_queries(10):
         page(admin_client, f"{model}_change", row.pk)
 
 

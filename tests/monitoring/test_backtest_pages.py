@@ -102,7 +102,7 @@ def offers(shown: str, backtest: Backtest) -> set[str]:
 
 def test_backtest_that_is_done_begins_with_the_answer(admin_client: Client) -> None:
     shown = page(admin_client, make())
-    assert "In the last 14 days it would have raised 0 alarms (1.0 promised)." in shown
+    assert "In the last 14 days it would have raised 0 alarms (1 promised)." in shown
     assert "Put into the past, “0.5 sd lower” is found after 1\N{NARROW NO-BREAK SPACE}h 30" in shown
     for key in ("metric", "evidence", "delays"):
         assert f"chart-data-{key}" in shown
@@ -117,9 +117,7 @@ def test_backtest_that_is_done_begins_with_the_answer(admin_client: Client) -> N
 def test_backtest_with_alarms_marks_them_and_lists_them(admin_client: Client) -> None:
     loud = report(slices=[part(alarms=2)], alarm_count=2, signal_count=1, allowed=1.0, is_calm=False)
     shown = page(admin_client, make(report=loud))
-    assert (
-        "2 alarms and 1 signal of single buckets (1.0 promised). That is more than chance explains" in shown
-    )
+    assert "2 alarms and 1 signal of single buckets (1 promised). That is more than chance explains" in shown
     assert "to-sentence to-look" in shown
     assert "0.710 instead of 0.840" in shown
     assert '"name": "2 alarms"' in shown
@@ -138,7 +136,7 @@ def test_backtest_of_several_slices_draws_the_chosen_one(admin_client: Client) -
 @pytest.mark.parametrize(
     ("injections", "words"),
     [
-        ([], "(1.0 promised)."),
+        ([], "(1 promised)."),
         ([injection(0.25, 2, 900.0)], "None of the changes that were put into it was found every time."),
         ([injection(2.0, 5, 600.0)], "“2 sd lower” is found after 10"),
     ],
@@ -161,7 +159,7 @@ def test_backtest_without_slices_or_points_opens(admin_client: Client) -> None:
     ("state", "changes", "words"),
     [
         ("waiting", {}, "It waits for a worker."),
-        ("running", {"progress": 0.4}, "It runs: 40\N{NARROW NO-BREAK SPACE}% of the past are replayed."),
+        ("running", {"progress": 0.4}, "It runs: 40\N{NARROW NO-BREAK SPACE}% of it is done."),
         ("failed", {"error": "There is no past."}, "It came to no result: There is no past."),
         ("cancelled", {}, "It was cancelled, so it says nothing."),
     ],
@@ -303,7 +301,7 @@ def test_backtest_pages_open_with_few_queries(
     admin_client.get(listed)
     with django_assert_max_num_queries(10):
         shown = admin_client.get(listed).content.decode()
-    assert "Calm: 0 alarms, where 1.0 were promised." in shown
+    assert "Calm: 0 alarms, where 1 were promised." in shown
     assert "error 3" in shown
     with django_assert_max_num_queries(10):
         page(admin_client, backtest)

@@ -82,7 +82,7 @@ def test_page_of_a_drift_names_what_explains_it_and_ranks_slices(
     drifted: Monitor, admin_client: Client, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     page(admin_client, "monitor_change", drifted.pk)
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(10):
         shown = page(admin_client, "monitor_change", drifted.pk)
     assert "of the fall comes from variant = two." in shown
     assert "Slices, by what they contribute to the change" in shown
@@ -164,7 +164,7 @@ def test_page_of_a_state_says_it_and_offers_the_next_step(
     monitor = make_monitor(started_at=timezone.now())
     Monitor.objects.filter(pk=monitor.pk).update(**changes)
     page(admin_client, "monitor_change", monitor.pk)
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(10):
         shown = page(admin_client, "monitor_change", monitor.pk)
     assert words in shown
     assert reverse(f"admin:monitoring_monitor_{button}", args=[monitor.pk]) in shown
@@ -491,12 +491,27 @@ def test_pinned_reference_with_parts_of_a_second_is_no_change_when_saved(
     assert monitor.reference_start_at == at
 
 
+def test_settings_are_lines_on_the_page_and_a_form_of_their_own(
+    live: Monitor, admin_client: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    shown = page(admin_client, "monitor_change", live.pk)
+    assert "level 0.8, margin 0.05" in shown
+    assert 'name="severity"' not in shown
+    address = reverse("admin:monitoring_monitor_change", args=[live.pk])
+    with django_assert_max_num_queries(10):
+        form_shown = admin_client.get(address, {"settings": "1"}).content.decode()
+    assert 'name="severity"' in form_shown
+    assert 'name="parameter_slo_guard_level" value="0.8"' in form_shown
+
+
 def test_person_who_may_only_look_finds_no_button_that_works(client: Client) -> None:
     monitor = make_monitor()
     guest = User.objects.create_user("guest", is_staff=True)
     guest.user_permissions.add(Permission.objects.get(codename="view_monitor"))
     client.force_login(guest)
     assert page(client, "monitor_change", monitor.pk)
+    address = reverse("admin:monitoring_monitor_change", args=[monitor.pk])
+    assert "helpfulness" in client.get(address, {"settings": "1"}).content.decode()
     assert act(client, "monitor", monitor.pk, "pause").status_code == 403
     lifecycle.pause(monitor)
 

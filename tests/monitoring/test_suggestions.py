@@ -286,9 +286,17 @@ def test_progress_activates_all_that_are_calm_and_no_other(
     address = reverse("admin:monitoring_suggestions_progress")
     shown = admin_client.get(address).content.decode()
     assert "Activate all that are calm (1)" in shown
-    assert "Too many alarms: 7 alarms, where 0.50 were promised." in shown
+    assert "Too many alarms: 7 alarms, where 0.5 were promised." in shown
     assert admin_client.post(address).status_code == 302
     assert began == ["error"]
+    Monitor.objects.filter(metric="error").update(
+        state=MonitorState.ACTIVE, started_at=NOW, watermark_at=NOW, due_at=NOW
+    )
+    everything = ".".join(
+        str(pk) for pk in Monitor.objects.filter(metric__in=["error", "cost"]).values_list("pk", flat=True)
+    )
+    shown = admin_client.get(f"{address}?m={everything}").content.decode()
+    assert "1 monitor watches; of 1 other no backtest was calm." in shown
 
 
 def test_progress_alone_is_what_the_script_fetches(

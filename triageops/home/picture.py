@@ -9,7 +9,7 @@ from feedback import stats
 from feedback.models import FeedbackRollup, FeedbackType, MetricKind, QualityMetric
 from feedback.shapes import RESPONSE_METRICS
 from feedback.stats import Cut, Window
-from monitoring.models import Incident
+from monitoring.models import CANARY_METRIC, Incident
 from triageops import charts
 from triageops.home import plots
 from triageops.home.access import Access
@@ -82,7 +82,7 @@ def picture(
 def _candidates(metrics: Iterable[QualityMetric], wanted: str, incidents: Iterable[Incident]) -> list[str]:
     """Metrics to draw, the most telling first: asked for, in trouble, classified, discovered."""
     trouble = {incident.monitor.metric for incident in incidents if incident.is_open and incident.monitor}
-    known = [metric for metric in metrics if metric.key not in RESPONSE_METRICS]
+    known = [metric for metric in metrics if metric.key not in {*RESPONSE_METRICS, CANARY_METRIC}]
     known.sort(
         key=lambda metric: (
             metric.key != wanted,

@@ -42,7 +42,7 @@ def open_incidents_badge(request: HttpRequest) -> str:
         return ""
     count = getattr(request, "open_incident_count", None)
     if count is None:
-        count = Incident.objects.open().count()
+        count = Incident.objects.open().genuine().count()
     return str(count) if count else ""
 
 
@@ -52,7 +52,7 @@ def _running_variants() -> list[Variant]:
 
 def _incidents_since(start: datetime) -> list[Incident]:
     recent = Q(resolved_at=None) | Q(resolved_at__gte=start)
-    return list(Incident.objects.filter(recent).select_related("monitor")[:_MOST_INCIDENTS])
+    return list(Incident.objects.genuine().filter(recent).select_related("monitor")[:_MOST_INCIDENTS])
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
