@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from triageops.stats.buckets import Buckets
-from triageops.stats.season import chosen, slot_counts, slot_index, slot_means, slot_of
+from triageops.stats.season import Season, chosen, slot_counts, slot_index, slot_means, slot_of
 from triageops.stats.variance import Components
 
 Array = NDArray[np.float64]
@@ -33,11 +33,12 @@ def test_slot_index_equals_the_local_wall_clock_of_every_hour_of_a_year() -> Non
         assert weekend.tolist() == [t.hour + 24 * (t.weekday() > 4) for t in local]
         hours = slot_index(times, "hour_of_day", zone)
         assert hours.tolist() == [t.hour for t in local]
-        for season, slots in (
-            ("hour_of_week", week),
-            ("hour_of_day_weekend", weekend),
-            ("hour_of_day", hours),
-        ):
+        of_season: dict[Season, NDArray[np.int64]] = {
+            "hour_of_week": week,
+            "hour_of_day_weekend": weekend,
+            "hour_of_day": hours,
+        }
+        for season, slots in of_season.items():
             assert [slot_of(t + 0.5, season, zone) for t in times[::7].tolist()] == slots[::7].tolist()
     assert not slot_index(times, "none", UTC).any()
     assert slot_of(MONDAY, "none", UTC) == 0
