@@ -82,7 +82,7 @@ class World:
         from feedback.models import Rollup
 
         chosen = self.random.integers(0, len(self.templates), len(self.metrics) * len(self.slices))
-        rows = []
+        rows: list[Rollup] = []
         for metric in self.metrics:
             for place in self.slices:
                 moments, counts = self.templates[chosen[len(rows)]]
@@ -104,7 +104,9 @@ class World:
         from monitoring.questions import question_of
 
         learnt = {key: self._learnt(season, n * (VARIANTS if key == "all" else 1)) for key in ("all", "one")}
-        keys = {"all": {}} | {f"variant=v{i}": {"variant": f"v{i}"} for i in range(VARIANTS)}
+        keys: dict[str, dict[str, str]] = {"all": {}} | {
+            f"variant=v{i}": {"variant": f"v{i}"} for i in range(VARIANTS)
+        }
         places = [(metric, endpoint) for endpoint in self.endpoints for metric in self.metrics][:count]
         for number, (metric, endpoint) in enumerate(places):
             monitor = Monitor(
@@ -197,7 +199,7 @@ def history(world: World, until: datetime, responses: int) -> None:
 
     per_bucket = world.templates[0][0].n * len(world.slices)
     buckets = responses // per_bucket
-    rows = [[m.n, m.mean, m.m2, json.dumps(counts)] for m, counts in world.templates]
+    rows: list[list[float | str]] = [[m.n, m.mean, m.m2, json.dumps(counts)] for m, counts in world.templates]
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE TEMPORARY TABLE template (i int, n bigint, mean float8, m2 float8, histogram jsonb)"

@@ -45,7 +45,9 @@ def make(client: Client, screen: Screen) -> None:
         at = datetime.now(UTC) - RELEASE_AGE
         times = {"starts_at": at.isoformat(), "ends_at": (at + timedelta(minutes=30)).isoformat()}
         client.call("POST", "/markers", {"kind": "deploy", "name": "release 4.2", **times})
-        screen.say(f"{len(WANTED)} monitors learn from the history and are tried out on it; they start by themselves.")
+        screen.say(
+            f"{len(WANTED)} monitors learn from the history and are tried out on it; they start by themselves."
+        )
 
 
 def activate(client: Client, screen: Screen) -> bool:

@@ -153,10 +153,11 @@ def _change(monitor: Monitor, changed: Values, *, by: User | None, reason: str, 
     _set(monitor, changed)
     _check(monitor)
     with _unique_name(monitor):
+        plain = [name for name in changed if name not in asked]
+        if plain:
+            monitor.save(update_fields=plain)
         if asked:
             _ask(monitor, changed, by=by, reason=reason, now=now)
-        else:
-            monitor.save(update_fields=list(changed))
     if {"weight", "alarms_per_30_days"} & changed.keys():
         _share_anew(monitor)
 

@@ -14,6 +14,7 @@ from monitoring.models import (
     Incident,
     Monitor,
     MonitorState,
+    Reference,
     ReferenceMode,
     Resolution,
     Signal,
@@ -153,8 +154,9 @@ def accept_baseline(
 ) -> int:
     """What is shown now is usual from now on: a new version of the reference; how many incidents are over by that.
 
-    start_at: default the onset of the earliest open incident, or where a new reference would begin; end_at: default now.
-    Raises references.NothingToLearn when that time is too short to learn from.
+    start_at: default the onset of the earliest open incident, or where a new reference would begin. end_at: default open: what
+    comes is learnt too, day by day, until the reference is as long as it should be; a baseline of hours does not know the
+    hours of a day yet. Raises references.NothingToLearn when that time is too short to learn from.
     """
     opened = _of_drift(monitor).order_by("onset_at").values_list("onset_at", flat=True).first()
     window = references.window_of(monitor, now)
@@ -162,11 +164,11 @@ def accept_baseline(
     end = min(end_at or now, references.ripe_until(monitor, now))
     if begin >= end:
         raise references.NothingToLearn("The new baseline would end before it begins.")
-    drafted = references.draft(monitor, begin, end)
+    drafted = references.draft(monitor, begin, end, least=timedelta(0))
     with transaction.atomic():
         _lock(monitor)
         if monitor.reference_mode == ReferenceMode.PINNED:
-            monitor.reference_start_at, monitor.reference_end_at = begin, end
+            monitor.reference_start_at, monitor.reference_end_at = begin, end_at
             monitor.save(update_fields=["reference_start_at", "reference_end_at"])
         references.make(monitor, drafted, now=now, by=by, reason=reason)
         count = _end_all(monitor, Resolution.BASELINE, now=now, by=by, note=reason)
@@ -177,11 +179,11 @@ def accept_baseline(
 
 
 def refresh(monitor: Monitor, *, now: datetime) -> bool:
-    """Learn a trailing reference anew, or call a pinned one stale; whether anything was done. Evidence goes on."""
+    """Learn anew what moves or grows, or call a pinned reference stale; whether anything was done. Evidence goes on."""
     known = monitor.reference
     if known is None or monitor.state not in WATCHING:
         return False
-    if monitor.reference_mode == ReferenceMode.PINNED:
+    if monitor.reference_mode == ReferenceMode.PINNED and not _is_growing(monitor, known):
         is_old = now - known.end_at > timedelta(days=monitor.stale_after_days)
         wanted = MonitorState.STALE if is_old else MonitorState.ACTIVE
         unlike = Monitor.objects.filter(pk=monitor.pk, state__in=WATCHING).exclude(state=wanted)
@@ -194,9 +196,22 @@ def refresh(monitor: Monitor, *, now: datetime) -> bool:
         # What was learnt before an incident began must not be replaced by what was learnt with it.
         if _of_drift(monitor).exists():
             return False
-        references.make(monitor, drafted, now=now, reason="the trailing window moved on")
+        references.make(monitor, drafted, now=now, reason=_MOVED[ReferenceMode(monitor.reference_mode)])
         references.forget_old(monitor)
     return True
+
+
+_MOVED = {
+    ReferenceMode.PINNED: "a day more is known of it",
+    ReferenceMode.TRAILING: "the trailing window moved on",
+    ReferenceMode.VARIANT: "its spread was learnt anew",
+}
+
+
+def _is_growing(monitor: Monitor, known: Reference) -> bool:
+    """Whether a pinned reference with an open end has not yet the length that it should have."""
+    start, length = monitor.reference_start_at, timedelta(days=monitor.reference_days)
+    return start is not None and monitor.reference_end_at is None and known.end_at < start + length
 
 
 def _of_drift(monitor: Monitor) -> QuerySet[Incident]:

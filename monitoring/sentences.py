@@ -45,7 +45,11 @@ def _of_incident(open_incidents: Sequence[Incident]) -> str:
     latest = open_incidents[0]
     more = f" (and {len(open_incidents) - 1} more)" if len(open_incidents) > 1 else ""
     why = explanation_of(latest).get("sentence", "")
-    return " ".join(filter(None, [f"{_capital(latest.title)}{more}, since {_clock(latest.onset_at)}.", why]))
+    size = incident_effect_text(latest)
+    told = f"{_capital(latest.title)}{more}, since {_clock(latest.onset_at)}" + (
+        f": {size}." if size else "."
+    )
+    return " ".join(filter(None, [told, why]))
 
 
 def _learning(monitor: Monitor, sight: str) -> str:

@@ -124,9 +124,11 @@ class TrackedSlice:
 
     def _alarm(self, finding: Finding, at: datetime) -> None:
         # A second finding while the first is not over: it was no single bucket.
-        is_signal = finding.is_single and self.incident is None
-        self.signal_count += finding.is_single
-        self.alarm_count += not finding.is_single
+        is_new = self.incident is None
+        is_signal = finding.is_single and is_new
+        # What a change says again while it is open is no further alarm.
+        self.signal_count += is_signal
+        self.alarm_count += is_new and not is_signal
         onset_at = datetime.fromtimestamp(finding.onset_at, UTC)
         if self.incident is not None:
             onset_at = self.incident.onset_at
@@ -155,6 +157,8 @@ class TrackedSlice:
         if told is None:
             return False
         self.inhibited_count += 1
+        self.signal_count -= finding.is_single
+        self.alarm_count -= not finding.is_single
         details = {"title": self._title(finding, None), "onset_at": onset_at.isoformat(), **evidence}
         incidents.note_slice(told, self.row.key, details, now=self.now)
         return True

@@ -46,7 +46,11 @@ class BaselineForm(ReasonForm):
     form_before_template = "monitoring/baseline.html"
 
     start_at = forms.DateTimeField(widget=forms.DateTimeInput)
-    end_at = forms.DateTimeField(widget=forms.DateTimeInput)
+    end_at = forms.DateTimeField(
+        widget=forms.DateTimeInput,
+        required=False,
+        help_text="Empty: up to now, and what comes is learnt too, day by day, until it is as long as it should be.",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -60,7 +64,7 @@ class BaselineForm(ReasonForm):
             field = self.fields[name]
             field.label = f"{('From', 'To')[at]} ({settings.TIME_ZONE})"
             field.widget = UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
-            if self.window is not None:
+            if self.window is not None and name == "start_at":
                 field.initial = f"{timezone.localtime(self.window[at]):%Y-%m-%dT%H:%M}"
 
     def found(self) -> Monitor:

@@ -26,6 +26,9 @@ from monitoring.questions import FIELDS, put, question_of
 from monitoring.tasks import wake_delivery
 from triageops.admin import NoDeleteAdmin
 
+_OF_FORM = [name for name in (*MonitorForm.Meta.fields, "parameters") if name != "channels"]
+_HOW_OFTEN = ["alarms_per_30_days", "weight"]
+
 
 @admin.register(Monitor)
 class MonitorAdmin(NoDeleteAdmin):
@@ -97,7 +100,11 @@ class MonitorAdmin(NoDeleteAdmin):
         is_live = change and obj.is_watching and form.is_changed
         if is_live:
             put(obj, form.before)
-        super().save_model(request, obj, form, change)
+        if change:
+            # Only what the form shows: a check may have moved on since the row was read.
+            obj.save(update_fields=_OF_FORM)
+        else:
+            super().save_model(request, obj, form, change)
         if is_live and form.cleaned_data["way"] == APPLY:
             self._apply(request, obj, form, question)
         elif is_live:
@@ -114,7 +121,7 @@ class MonitorAdmin(NoDeleteAdmin):
         if not _is_other(question, form.before):
             # How often it may be wrong is no other question: the evidence stays.
             put(monitor, question)
-            monitor.save()
+            monitor.save(update_fields=_HOW_OFTEN)
             budget.redistribute()
             return
         by: Any = request.user

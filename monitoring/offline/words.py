@@ -63,6 +63,7 @@ def _reference_told(report: Report) -> str:
     }[question.kind]
     seasons = {
         "none": "no season",
+        "hour_of_day": "hours of the day",
         "hour_of_day_weekend": "hours of the day and weekends",
         "hour_of_week": "hours of the week",
     }

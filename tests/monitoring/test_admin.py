@@ -129,7 +129,7 @@ def test_incident_page_begins_with_the_answer_and_shows_numbers_and_tellings(
 
 def test_monitor_page_begins_with_the_answer(incident: Incident, admin_client: Client) -> None:
     shown = page(admin_client, "monitor_change", incident.monitor_id)
-    assert "Helpfulness is below 0.8 for variant two, since 2026-03-01 12:30 UTC." in shown
+    assert "Helpfulness is below 0.8 for variant two, since 2026-03-01 12:30 UTC: " in shown
     assert "at most 1 false alarm in 30 days" in shown
     assert "variant three" in shown
 

@@ -217,22 +217,22 @@ def test_backtest_of_a_volume_shows_silence_too() -> None:
 
 
 def test_backtest_of_a_canary_replays_it_beside_its_control() -> None:
-    for at, mean in ((0, 0.75), (50, 0.7)):
+    for at, mean in ((0, 0.75), (150, 0.7)):
         # The control falls along, so nothing differs.
-        fill(at, at + 50, mean=mean, variant="control")
-        fill(at, at + 50, mean=mean, variant="canary", seed=2)
+        fill(at, at + 150, mean=mean, variant="control")
+        fill(at, at + 150, mean=mean, variant="canary", seed=2)
     monitor = make_learner(
         parameters={"side": "down"},
         where={"variant": "canary"},
         reference_mode=ReferenceMode.VARIANT,
         control={"variant": "control"},
     )
-    report = tried(monitor, now=bucket_at(100)).report
+    report = tried(monitor, now=bucket_at(300)).report
     (whole,) = report["slices"]
-    assert (report["alarm_count"], whole["n"]) == (0, 100 * 20)
+    assert (report["alarm_count"], whole["n"]) == (0, 300 * 20)
     assert report["injections"][-1]["found"] >= 3
     # What is usual is what the control shows at the same time.
-    assert whole["points"][10][4] - whole["points"][60][4] == pytest.approx(0.05, abs=0.04)
+    assert whole["points"][10][4] - whole["points"][-10][4] == pytest.approx(0.05, abs=0.04)
 
 
 def test_backtest_with_too_little_to_learn_from_fails_with_the_sentence() -> None:

@@ -32,7 +32,9 @@ def test_interval_covers_buckets_that_differ_by_more_than_chance() -> None:
         size = Size()
         for _ in range(12):
             values = random.normal(1.0 + random.normal(0, 0.5), 1, 200)
-            size = size.plus(200, 200, float(values.mean()), 0.0, float(((values - values.mean()) ** 2).sum()))
+            size = size.plus(
+                200, 200, float(values.mean()), 0.0, float(((values - values.mean()) ** 2).sum())
+            )
         found = size.effect()
         assert found is not None
         assert found.interval is not None
