@@ -237,7 +237,8 @@ def one_check(options: argparse.Namespace, now: datetime) -> bool:
         for _ in range(options.repeats + 3):
             times.append(round_of_checks(world, at)[0])
             at += timedelta(seconds=SECONDS)
-        found[responses] = statistics.median(times[3:])
+        # Whatever else the machine does only adds: the fast tenth is what a check costs.
+        found[responses] = statistics.quantiles(times[3:], n=10)[0]
         print(
             f"  {responses:.0e} responses, {Rollup.objects.count()} rows: a check {1000 * found[responses]:.1f} ms"
         )
@@ -256,7 +257,7 @@ def main() -> int:
     parser.add_argument("--season", choices=DAYS, default="day", help="Hours that the references know (day).")
     parser.add_argument("--few", type=int, default=10**5)
     parser.add_argument("--many", type=int, default=10**8)
-    parser.add_argument("--repeats", type=int, default=30, help="Checks of which the median counts.")
+    parser.add_argument("--repeats", type=int, default=60, help="Checks of which the fastest tenth counts.")
     parser.add_argument("--only", choices=("fleet", "history"))
     options = parser.parse_args()
     now = datetime.fromtimestamp(time.time() // SECONDS * SECONDS, tz=UTC)

@@ -269,11 +269,17 @@ UNFOLD = {
                         "title": "Suggestions",
                         "icon": "tips_and_updates",
                         "link": reverse_lazy("admin:monitoring_suggestions"),
+                        "active": lambda request: "/backtest/suggestions/" in request.path
+                        or "/backtest/progress/" in request.path,
                     },
                     {
                         "title": "Backtests",
                         "icon": "history",
                         "link": reverse_lazy("admin:monitoring_backtest_changelist"),
+                        # The pages of suggestions lie below it.
+                        "active": lambda request: "/backtest/" in request.path
+                        and "/backtest/suggestions/" not in request.path
+                        and "/backtest/progress/" not in request.path,
                     },
                     {
                         "title": "Markers",
