@@ -108,7 +108,9 @@ def incident_payload(incident: Incident, kind: MessageKind, *, at: datetime) -> 
 
 
 def _of_monitor(incident: Incident, monitor: Monitor) -> dict[str, Any]:
-    is_small = incident.effect.get("n", 0) < SMALLEST_NAMED_GROUP
+    # Without labels no group is named, and silence is nobody's.
+    is_small = bool(incident.labels) and 0 < incident.effect.get("n", 1) < SMALLEST_NAMED_GROUP
+    explanation = "" if is_small else (incident.evidence.get("explanation") or {}).get("sentence", "")
     effect = (
         {}
         if is_small
@@ -121,7 +123,11 @@ def _of_monitor(incident: Incident, monitor: Monitor) -> dict[str, Any]:
         "experiment": None,
         "metric": monitor.metric,
         "title": f"{monitor.name}: {_UNNAMED}" if is_small else incident.title,
-        "summary": f"Found {found} after it seems to have begun. {monitor.description}".strip(),
+        "summary": " ".join(
+            filter(
+                None, [f"Found {found} after it seems to have begun.", explanation, monitor.description.strip()]
+            )
+        ),
         "labels": {} if is_small else incident.labels,
         "where": _UNNAMED if is_small else where,
         "effect": effect or None,

@@ -13,6 +13,7 @@ from monitoring.models import (
     Marker,
     Monitor,
     MonitorState,
+    OutboxMessage,
     ReferenceMode,
     Resolution,
     Signal,
@@ -23,6 +24,7 @@ from tests.monitoring.factories import (
     add_values,
     bucket_at,
     close,
+    make_channel,
     make_metric,
     now_after,
     roll_hours,
@@ -204,7 +206,7 @@ def test_alarm_of_all_tells_for_its_slices_and_names_the_one_that_explains_it() 
     fill(LEARNT + 10, LEARNT + 60, seed=3, variant="a")
     fill(LEARNT + 10, LEARNT + 60, seed=4, mean=0.55, variant="b")
     roll_hours()
-    watching(split_by=["variant"], max_slices=5)
+    watching(split_by=["variant"], max_slices=5).channels.add(make_channel())
     run(LEARNT + 59)
     assert Incident.objects.count() == 1
     told = Incident.objects.get()
@@ -214,6 +216,8 @@ def test_alarm_of_all_tells_for_its_slices_and_names_the_one_that_explains_it() 
     assert (best["dimension"], best["value"]) == ("variant", "b")
     assert best["contribution"] == pytest.approx(1, abs=0.1)
     assert "comes from variant = b" in told.evidence["explanation"]["sentence"]
+    message = OutboxMessage.objects.get()
+    assert "comes from variant = b" in message.payload["summary"]
 
 
 def test_canary_is_compared_with_its_control_at_the_same_time() -> None:
@@ -236,11 +240,17 @@ def test_canary_is_compared_with_its_control_at_the_same_time() -> None:
 def test_volume_that_stops_is_an_alarm_although_nothing_comes() -> None:
     for number in range(LEARNT + 5):
         add_values(number, [0.0] * 40, metric="error", bounds=None)
-    watching(kind="volume", metric="volume", name="traffic")
+    watching(kind="volume", metric="volume", name="traffic").channels.add(make_channel())
     assert run(LEARNT + 30) == 5
     incident = Incident.objects.get()
     assert incident.title == "responses fell"
     assert incident.effect["current"] == 0
+    # Nobody is behind records that did not come: the message says all.
+    told = [message.payload["title"] for message in OutboxMessage.objects.order_by("pk")]
+    # One bucket is a signal; the next one says that it lasts.
+    assert len(told) == 2
+    assert told[0].startswith("responses fell in the bucket of")
+    assert told[1] == "responses fell"
 
 
 def test_accepting_a_new_baseline_ends_the_incident_and_watches_from_it() -> None:
