@@ -61,6 +61,7 @@ def ask(
             backtest = Backtest.objects.create(
                 monitor=monitor,
                 question=asked,
+                changes=questions.changes(monitor, asked),
                 is_change=questions.differs(monitor, asked),
                 asked_at=now,
                 asked_by=by,
@@ -161,7 +162,7 @@ def apply(backtest: Backtest, *, by: User | None, reason: str, now: datetime) ->
         raise NotApplicable("Only a finished backtest of other settings can be put into force.")
     with transaction.atomic():
         monitor = Monitor.objects.select_for_update(no_key=True).get(pk=backtest.monitor_id)
-        count = lifecycle.change(monitor, backtest.question, by=by, reason=reason, now=now)
+        count = lifecycle.change(monitor, backtest.changes, by=by, reason=reason, now=now)
         _settle(monitor, now=now)
         transaction.on_commit(lambda: log.info("backtest.applied", **_ids(backtest)))
     return count

@@ -3,7 +3,8 @@
 Budgets add up whatever ties monitors together (triageops.stats.change), so a split is all that is needed. The common
 budget goes to three levels, all records together, slices by one dimension and slices by several, in the shares of its row; a
 level that no monitor has leaves its part to the others. Within a level monitors share by weight, and the slices of one
-monitor equally. A monitor with a number of its own is outside the common budget, and its number is split likewise.
+monitor equally. A monitor with a number of its own is outside the common budget, and its number is split likewise. Rules, which
+make no promise, need no part.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,7 @@ from django.db.models import Sum
 
 from monitoring.models import CANARY_METRIC, BudgetEntry, FleetBudget, Incident, Monitor, Resolution, Signal
 from monitoring.models.monitor import BUDGET_DAYS
+from monitoring.monitors import registry
 
 Level = Literal["whole", "slice", "deep"]
 
@@ -39,14 +41,24 @@ def fleet_budget() -> FleetBudget:
     return FleetBudget.objects.get_or_create(name="fleet")[0]
 
 
+def redistribute_after_commit() -> None:
+    """Whoever holds a monitor must not wait for the others: their parts are given after the commit."""
+    transaction.on_commit(redistribute)
+
+
 def redistribute() -> None:
-    """Give every monitor whose checks run its part; to be called when one begins or ends, or a weight changes."""
+    """Give every monitor whose checks run its part; when one begins or ends, or a weight changes, and now and then.
+
+    Locks the budget's row, then the monitors in the order of their numbers; nobody who holds a monitor may call it.
+    """
     with transaction.atomic():
         FleetBudget.objects.get_or_create(name="fleet")
         budget = FleetBudget.objects.select_for_update(no_key=True).get(name="fleet")
-        rows = list(Monitor.objects.active().order_by("pk"))
+        rows = list(Monitor.objects.active().order_by("pk").select_for_update(no_key=True))
+        before = {row.pk: (row.whole_alarms, row.slice_alarms) for row in rows}
         split(budget, rows)
-        Monitor.objects.bulk_update(rows, ["whole_alarms", "slice_alarms"])
+        moved = [row for row in rows if before[row.pk] != (row.whole_alarms, row.slice_alarms)]
+        Monitor.objects.bulk_update(moved, ["whole_alarms", "slice_alarms"], batch_size=500)
 
 
 def share_if_active(monitor: Monitor) -> Monitor:
@@ -63,6 +75,10 @@ def split(budget: FleetBudget, rows: Sequence[Monitor]) -> None:
         "slice": budget.slice_share,
         "deep": budget.deep_share,
     }
+    rules = [row for row in rows if registry.is_rule(row.kind)]
+    for row in rules:
+        row.whole_alarms = row.slice_alarms = 0.0
+    rows = [row for row in rows if not registry.is_rule(row.kind)]
     common = [row for row in rows if row.alarms_per_30_days is None]
     weights: dict[Level, float] = {
         level: sum(row.weight for row in common if level in _levels(row)) for level in shares

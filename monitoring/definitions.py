@@ -181,8 +181,10 @@ def _share_anew(monitor: Monitor) -> None:
     if monitor.state == MonitorState.BACKTESTED and not lifecycle.is_tried(monitor):
         monitor.state = MonitorState.LEARNING
         monitor.save(update_fields=["state"])
-    budget.redistribute()
-    monitor.refresh_from_db(fields=["whole_alarms", "slice_alarms"])
+    if monitor.is_watching:
+        budget.share_if_active(monitor)
+        monitor.save(update_fields=["whole_alarms", "slice_alarms"])
+    budget.redistribute_after_commit()
 
 
 def _set(monitor: Monitor, values: Values) -> None:

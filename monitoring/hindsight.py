@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from statistics import median
 from typing import Any
 
 from monitoring import references
@@ -115,10 +114,9 @@ def _judged(slices: Sequence[Mapping[str, Any]], promised: float, notes: list[st
 
 
 def _sight(monitor: Monitor, part: Part) -> dict[str, Any]:
-    records = [one.n for one in part.samples if one.n]
-    if part.learnt is None or not records:
+    if part.learnt is None:
         return {}
-    return references.sight_of(monitor, part.key, part.learnt, float(median(records)))
+    return references.sight_of(monitor, part.key, part.learnt, part.samples)
 
 
 def _mean(part: Part) -> float | None:

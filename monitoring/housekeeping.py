@@ -9,7 +9,7 @@ from django.db import DatabaseError, connection
 from django.db.models import F, Window
 from django.db.models.functions import RowNumber
 
-from monitoring import lifecycle
+from monitoring import baselines
 from monitoring.incidents import IncidentChanged
 from monitoring.models import Backtest, Monitor
 from monitoring.models.backtest import UNFINISHED
@@ -74,11 +74,16 @@ def forget_backtests() -> int:
 def refresh_references(now: datetime, deadline: float) -> int:
     """Have every monitor that is due learn anew, the oldest knowledge first; one that cannot does not stop the others."""
     count = 0
-    for monitor in Monitor.objects.active().select_related("reference").order_by("reference__made_at", "pk"):
+    due = Monitor.objects.active().order_by("reference__made_at", "pk").values_list("pk", flat=True)
+    for monitor_id in list(due):
         if monotonic() >= deadline:
             break
+        # Read one by one: hours may pass until it is its turn.
+        monitor = Monitor.objects.select_related("reference").filter(pk=monitor_id).first()
+        if monitor is None:
+            continue
         try:
-            count += lifecycle.refresh(monitor, now=now)
+            count += baselines.refresh(monitor, now=now)
         except _REFUSALS as error:
             log.warning("reference.refresh_failed", monitor_id=monitor.pk, reason=str(error)[:300])
     return count

@@ -20,9 +20,11 @@ from monitoring.models import (
     Resolution,
     Signal,
 )
+from monitoring.monitors.registry import is_rule
 from monitoring.slices import SMALLEST_NAMED_GROUP, described
 from triageops import wording
 
+RULE_TEXT = "none: a fixed rule, which promises nothing about chance"
 _UNNAMED = f"a group with fewer than {SMALLEST_NAMED_GROUP} records, which is not named here"
 
 
@@ -125,7 +127,8 @@ def _of_monitor(incident: Incident, monitor: Monitor) -> dict[str, Any]:
         "title": f"{monitor.name}: {_UNNAMED}" if is_small else incident.title,
         "summary": " ".join(
             filter(
-                None, [f"Found {found} after it seems to have begun.", explanation, monitor.description.strip()]
+                None,
+                [f"Found {found} after it seems to have begun.", explanation, monitor.description.strip()],
             )
         ),
         "labels": {} if is_small else incident.labels,
@@ -133,8 +136,8 @@ def _of_monitor(incident: Incident, monitor: Monitor) -> dict[str, Any]:
         "effect": effect or None,
         "effect_text": effect_text(effect),
         "affected_count": None,
-        "alarms_per_30_days": monitor.promised_alarms,
-        "budget_text": budget_text(monitor.promised_alarms),
+        "alarms_per_30_days": None if is_rule(monitor.kind) else monitor.promised_alarms,
+        "budget_text": RULE_TEXT if is_rule(monitor.kind) else budget_text(monitor.promised_alarms),
         "experiment_url": "",
         "runbook_url": monitor.runbook_url,
     }

@@ -55,6 +55,12 @@ def put(monitor: Monitor, question: Mapping[str, Any]) -> None:
             setattr(monitor, name, datetime.fromisoformat(value) if name in _TIMES and value else value)
 
 
+def changes(monitor: Monitor, question: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of its settings that are not the monitor's own."""
+    present = question_of(monitor)
+    return {name: value for name, value in question.items() if present[name] != value}
+
+
 def differs(monitor: Monitor, question: Mapping[str, Any]) -> bool:
     """Whether it is another question than the monitor's, budget included."""
     return question_of(monitor) != dict(question)

@@ -1,9 +1,9 @@
 """What is usual: learnt from a stretch of the past, kept in versions, and made ready for checks."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -26,7 +26,7 @@ from monitoring.monitors.reference import TooLittle
 from monitoring.monitors.sample import Sample
 from monitoring.monitors.watch import ANOMALY_SHARE, Watch
 from monitoring.offline.sight import smallest
-from monitoring.questions import question_of
+from monitoring.questions import FIELDS, question_of
 from monitoring.slices import ALL
 from monitoring.sources import Source
 from triageops import wording
@@ -52,6 +52,12 @@ class Draft:
     slices: Sequence[tuple[Gathered, Learnt]]
     bucket_count: int
     longest_gap_seconds: float
+    question: Mapping[str, Any]
+    shares: attribution.Shares
+
+    def is_of(self, monitor: Monitor) -> bool:
+        """Whether it was learnt for what the monitor asks now."""
+        return _is_same(self.question, monitor)
 
     @property
     def n(self) -> int:
@@ -66,11 +72,14 @@ def window_of(monitor: Monitor, now: datetime) -> tuple[datetime, datetime]:
         end -= timedelta(hours=monitor.reference_gap_hours)
     elif monitor.reference_mode == ReferenceMode.PINNED and monitor.reference_end_at is not None:
         end = min(end, monitor.reference_end_at)
-    start = end - timedelta(days=monitor.reference_days)
-    if monitor.reference_mode == ReferenceMode.PINNED and monitor.reference_start_at is not None:
-        start = monitor.reference_start_at
-        if monitor.reference_end_at is None:
-            end = min(end, start + timedelta(days=monitor.reference_days))
+    length, begin = timedelta(days=monitor.reference_days), monitor.reference_start_at
+    start = end - length
+    if begin is not None and monitor.reference_mode == ReferenceMode.PINNED:
+        start = begin
+        end = end if monitor.reference_end_at is not None else min(end, begin + length)
+    elif begin is not None:
+        # What was accepted as usual began then; what was before is not usual any more.
+        start = max(start, begin)
     if start >= end:
         raise NothingToLearn("The reference would begin after what is known by now.")
     return start, end
@@ -81,9 +90,36 @@ def ripe_until(monitor: Monitor, now: datetime) -> datetime:
     return min(now, (closed_until() or now) - monitor.source.maturity)
 
 
-def draft(monitor: Monitor, start: datetime, end: datetime, *, least: timedelta = A_DAY) -> Draft:
+def is_of(monitor: Monitor) -> bool:
+    """Whether its reference was learnt for what it asks now."""
+    return monitor.reference is not None and _is_same(monitor.reference.question, monitor)
+
+
+def _is_same(question: Mapping[str, Any], monitor: Monitor) -> bool:
+    present = question_of(monitor)
+    return all(question.get(name) == present[name] for name in FIELDS)
+
+
+def has_no_hours(monitor: Monitor) -> bool:
+    """Whether days were learnt, and no hour of them differed: hours are enough then to know what is usual."""
+    known = monitor.reference
+    if known is None or known.end_at - known.start_at < 2 * A_DAY:
+        return False
+    seasons = known.slices.values_list("learnt__season", "learnt__under__season")
+    return all("none" in pair for pair in seasons)
+
+
+def draft(
+    monitor: Monitor,
+    start: datetime,
+    end: datetime,
+    *,
+    least: timedelta = A_DAY,
+    is_accepted: bool = False,
+) -> Draft:
     """Learn from this time; reads rollups only, and may take seconds. Raises NothingToLearn, TooLittle never.
 
+    is_accepted: what open incidents show is usual, says a person; what others showed that were real never is.
     least: how long the time must be that holds records. Hours differ in most services, and less than a day knows nothing of
     it: simulated with half a day, such a stream raised 60 times as many alarms as promised.
     """
@@ -92,7 +128,7 @@ def draft(monitor: Monitor, start: datetime, end: datetime, *, least: timedelta 
     buckets = source.past(where=where, split_by=monitor.split_by, start=start, end=end)
     if not buckets:
         raise NothingToLearn(_nothing(source, start, end))
-    frozen = _not_usual(monitor, start, end)
+    frozen = _not_usual(monitor, start, end, is_accepted=is_accepted)
     slices, problem = [], ""
     for one in gathered(monitor, buckets):
         samples = filled(one.samples, max(start, buckets[0].at), end) if kind.is_dense else one.samples
@@ -113,16 +149,22 @@ def draft(monitor: Monitor, start: datetime, end: datetime, *, least: timedelta 
             f"Only {wording.seconds(known.total_seconds())} are known; a whole day is needed, because hours may differ."
         )
     gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(at)]
-    return Draft(start, end, slices, len(at), max(gaps, default=0.0))
+    return Draft(
+        start,
+        end,
+        slices,
+        len(at),
+        max(gaps, default=0.0),
+        question_of(monitor),
+        attribution.shares_of(source, where, Window(start, end)),
+    )
 
 
 def make(
     monitor: Monitor, drafted: Draft, *, now: datetime, by: User | None = None, reason: str = ""
 ) -> Reference:
     """Save it as the next version, and have the monitor use it. The monitor must be locked."""
-    source = monitor.source
     last = monitor.references.aggregate(last=Max("version"))["last"] or 0
-    window = Window(drafted.start, drafted.end)
     reference = Reference.objects.create(
         monitor=monitor,
         version=last + 1,
@@ -136,11 +178,10 @@ def make(
         n=drafted.n,
         bucket_count=drafted.bucket_count,
         longest_gap_seconds=drafted.longest_gap_seconds,
-        shares=attribution.shares_of(source, monitor.where, window),
+        shares=drafted.shares,
     )
-    ReferenceSlice.objects.bulk_create(
-        _slice(reference, monitor, one, found) for one, found in drafted.slices
-    )
+    shared = share_if_active(copy(monitor))
+    ReferenceSlice.objects.bulk_create(_slice(reference, shared, one, found) for one, found in drafted.slices)
     monitor.reference, monitor.learning_note = reference, ""
     monitor.save(update_fields=["reference", "learning_note"])
     return reference
@@ -162,22 +203,34 @@ def _slice(reference: Reference, monitor: Monitor, one: Gathered, found: Learnt)
             for name, counts in pooled.histogram.items()
         },
         bucket_n=float(median(filled_n)) if filled_n else 0.0,
-        sight=sight_of(
-            share_if_active(monitor), one.key, found, float(median(filled_n)) if filled_n else 0.0
-        ),
+        sight=sight_of(monitor, one.key, found, one.samples),
     )
 
 
-def sight_of(monitor: Monitor, key: str, found: Learnt, bucket_n: float) -> dict[str, Any]:
-    """The smallest change, up and down, that is found within a day on average; see monitoring.offline.sight."""
-    checks = DAY_SECONDS / settings.BUCKET_SECONDS
-    budget = monitor.budget_per_second(key) * (1 - ANOMALY_SHARE) * settings.BUCKET_SECONDS
-    one = found.under if isinstance(found, TriageReference) else found
-    if budget <= 0 or bucket_n <= 0:
+def _filled_share(samples: Sequence[Sample]) -> float:
+    """Of the buckets of time between the first and the last, those that have records."""
+    starts = [sample.at for sample in samples if sample.n]
+    if len(starts) < 2:
+        return 0.0
+    return len(starts) / ((max(starts) - min(starts)) / settings.BUCKET_SECONDS + 1)
+
+
+def sight_of(monitor: Monitor, key: str, found: Learnt, samples: Sequence[Sample]) -> dict[str, Any]:
+    """The smallest change, up and down, that is found within a day on average; see monitoring.offline.sight.
+
+    samples: as they are usual. Buckets without records say nothing.
+    """
+    filled_n = [sample.n for sample in samples if sample.n]
+    checks = DAY_SECONDS / settings.BUCKET_SECONDS * min(1.0, _filled_share(samples))
+    budget = monitor.budget_per_second(key) * (1 - ANOMALY_SHARE) * DAY_SECONDS
+    if budget <= 0 or checks < 1 or not filled_n:
         return {}
+    one = found.under if isinstance(found, TriageReference) else found
+    # Of a difference the control is not known better than what is compared with it, at best.
+    n = float(median(filled_n)) / (2 if monitor.is_compared else 1)
     return {
         "within_seconds": DAY_SECONDS,
-        **{side: smallest(one, side, bucket_n, checks, budget) for side in ("up", "down")},
+        **{side: smallest(one, side, n, checks, budget / checks) for side in ("up", "down")},
     }
 
 
@@ -219,28 +272,41 @@ class Known:
         row = self.rows.get(key)
         if row is None:
             return None
-        return kind.watch(self.metric, _learnt(row), is_compared=self.monitor.is_compared)
+        return kind.watch(
+            self.metric, _learnt(self.monitor.pk, key, row), is_compared=self.monitor.is_compared
+        )
 
 
-@lru_cache(maxsize=16_384)
-def _learnt(row: int) -> Learnt:
-    """A row is never changed, and its number never used again."""
-    return learnts.from_json(ReferenceSlice.objects.values_list("learnt", flat=True).get(pk=row))
+MOST_KEPT = 8_192
+"""Slices whose references a process keeps read: up to a tenth of a megabyte each where hours of the week were learnt."""
+
+_kept: dict[tuple[int, str], tuple[int, Learnt]] = {}
 
 
-def _not_usual(monitor: Monitor, start: datetime, end: datetime) -> Any:
+def _learnt(monitor_id: int, key: str, row: int) -> Learnt:
+    """A row is never changed, and its number never used again; a newer version takes the place of the former."""
+    known = _kept.pop((monitor_id, key), None)
+    if known is None or known[0] != row:
+        read = ReferenceSlice.objects.values_list("learnt", flat=True).get(pk=row)
+        known = (row, learnts.from_json(read))
+    _kept[monitor_id, key] = known
+    if len(_kept) > MOST_KEPT:
+        del _kept[next(iter(_kept))]
+    return known[1]
+
+
+def _not_usual(monitor: Monitor, start: datetime, end: datetime, *, is_accepted: bool) -> Any:
     """Which buckets a reference must not learn: under a marker, or during an incident that was one."""
     frozen = Frozen.between(start, end)
+    real = Incident.objects.filter(monitor=monitor, onset_at__lt=end)
+    real = real.resolved() if is_accepted else real
     spans = [
         (onset.timestamp(), (resolved or end).timestamp())
-        for onset, resolved in Incident.objects.filter(monitor=monitor, onset_at__lt=end)
-        .exclude(resolution__in=_GOOD_ENDS)
+        for onset, resolved in real.exclude(resolution__in=_GOOD_ENDS)
         .exclude(signal=Signal.CHECK)
         .exclude(resolved_at__lt=start)
         .values_list("onset_at", "resolved_at")
     ]
-    if monitor.reference_mode != ReferenceMode.TRAILING:
-        spans = []
 
     def is_left_out(sample: Sample, labels: Mapping[str, str]) -> bool:
         if any(begin <= sample.at < until for begin, until in spans):
@@ -267,6 +333,5 @@ def forget_old(monitor: Monitor) -> None:
     """Of a trailing reference a version a day: the oldest lose what they learnt, so that the table does not grow for ever."""
     kept = monitor.references.order_by("-version").values_list("version", flat=True)[:KEPT_VERSIONS]
     oldest = min(kept, default=0)
-    ReferenceSlice.objects.filter(
-        reference__monitor=monitor, reference__version__lt=oldest, reference__made_by=None
-    ).exclude(reference=monitor.reference_id).delete()
+    old = monitor.references.filter(version__lt=oldest, made_by=None).exclude(pk__in=[monitor.reference_id])
+    old.delete()

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 
-from monitoring import backtests, checks, lifecycle, references
+from monitoring import backtests, baselines, checks, lifecycle, references
 from monitoring.definitions import NothingToLearn, refusal
 from monitoring.models import Backtest, BacktestState, Monitor, MonitorState
 from monitoring.monitors.kind import InvalidParameters
@@ -111,7 +111,7 @@ def accept(
         )
     _refuse_fixed(monitor)
     try:
-        return lifecycle.accept_baseline(
+        return baselines.accept_baseline(
             monitor, by=by, reason=reason, start_at=start_at, end_at=end_at, now=now
         )
     except references.NothingToLearn as error:

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from monitoring import backtests, lifecycle
+from monitoring import backtests, baselines, lifecycle
 from monitoring.admin.monitor_dialogs import (
     REFUSALS,
     BaselineForm,
@@ -132,7 +132,7 @@ def accept(admin: Any, request: HttpRequest, form: BaselineForm) -> HttpResponse
         admin,
         request,
         monitor,
-        lambda by, now: lifecycle.accept_baseline(
+        lambda by, now: baselines.accept_baseline(
             monitor,
             by=by,
             reason=given["reason"],

@@ -122,7 +122,7 @@ class MonitorAdmin(NoDeleteAdmin):
             # How often it may be wrong is no other question: the evidence stays.
             put(monitor, question)
             monitor.save(update_fields=_HOW_OFTEN)
-            budget.redistribute()
+            budget.redistribute_after_commit()
             return
         by: Any = request.user
         reason = form.cleaned_data["reason"]

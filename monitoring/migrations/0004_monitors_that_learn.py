@@ -52,6 +52,13 @@ class Migration(migrations.Migration):
                     models.JSONField(help_text="The settings that were tried; see monitoring.questions."),
                 ),
                 (
+                    "changes",
+                    models.JSONField(
+                        default=dict,
+                        help_text="Those of the settings that differed from the ones in force when it was asked for.",
+                    ),
+                ),
+                (
                     "is_change",
                     models.BooleanField(
                         default=False, help_text="Yes: the settings differ from those in force."

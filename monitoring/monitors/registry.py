@@ -24,3 +24,8 @@ def kind_named(name: str) -> type[Kind]:
         if kind.name == name:
             return kind
     raise LookupError(f"there is no monitor kind “{name}”")
+
+
+def is_rule(name: str) -> bool:
+    """Whether a kind follows a fixed rule: it makes no promise about false alarms, and needs no budget."""
+    return name in {Never.name, BurnRate.name}

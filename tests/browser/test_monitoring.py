@@ -90,7 +90,8 @@ def test_monitor_goes_from_a_suggestion_to_an_incident_and_a_new_baseline(page: 
     expect(page.locator(".to-sentence").first).to_contain_text("would have raised")
     keep(page, "monitoring-backtest")
     in_dialog(page, "Activate")
-    expect(page.locator("body")).to_contain_text("watches from now on")
+    # The message; the dialog spoke of it too.
+    expect(page.locator("body")).to_contain_text(f"“{monitor.name}” watches from now on")
     monitor.refresh_from_db()
     assert monitor.state == MonitorState.ACTIVE
 

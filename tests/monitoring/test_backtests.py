@@ -381,7 +381,8 @@ def test_applying_a_change_puts_it_into_force_and_ends_the_incidents_of_the_old_
     monitor = make_learner(parameters={"side": "both"})
     tried(monitor)
     lifecycle.activate(monitor, now=NOW)
-    incident = make_incident(monitor)
+    # What is shown since it began is not usual, so it has to be after what is learnt.
+    incident = make_incident(monitor, onset_at=bucket_at(COUNT - 1), opened_at=bucket_at(COUNT))
     change = tried(monitor, question={"parameters": {"side": "down"}, "alarms_per_30_days": 2.0})
     assert (change.state, change.is_change) == (BacktestState.DONE, True)
     assert monitor.parameters == {"side": "both"}

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -52,13 +53,24 @@ def test_split_leaves_a_number_of_its_own_outside_the_common_budget() -> None:
     assert common.promised_alarms == pytest.approx(1.0)
 
 
-def test_redistribute_follows_who_watches() -> None:
+def test_redistribute_follows_who_watches(django_capture_on_commit_callbacks: Callable[..., Any]) -> None:
     first = make_monitor(name="first", alarms_per_30_days=None)
     assert Monitor.objects.get(pk=first.pk).whole_alarms == pytest.approx(1.0)
-    second = make_monitor(name="second", alarms_per_30_days=None)
+    with django_capture_on_commit_callbacks(execute=True):
+        second = make_monitor(name="second", alarms_per_30_days=None)
+    assert second.whole_alarms == pytest.approx(0.5)
     assert Monitor.objects.get(pk=first.pk).whole_alarms == pytest.approx(0.5)
-    lifecycle.pause(second)
+    with django_capture_on_commit_callbacks(execute=True):
+        lifecycle.pause(second)
     assert Monitor.objects.get(pk=first.pk).whole_alarms == pytest.approx(1.0)
+
+
+def test_rules_make_no_promise_and_take_no_part() -> None:
+    drift = unsaved("drift")
+    rules = [unsaved(f"rule {number}", kind="never", parameters={}) for number in range(9)]
+    budget.split(FleetBudget(alarms_per_30_days=1.0), [drift, *rules])
+    assert drift.whole_alarms == pytest.approx(1.0)
+    assert {rule.promised_alarms for rule in rules} == {0.0}
 
 
 def test_share_if_active_says_what_a_new_monitor_would_get_and_saves_nothing() -> None:

@@ -7,7 +7,7 @@ import pytest
 from django.db import DatabaseError
 from pytest_django import Settings
 
-from monitoring import housekeeping, lifecycle
+from monitoring import baselines, housekeeping
 from monitoring.models import Backtest, BacktestState, DriftEvaluation, IncidentState, Monitor, Signal
 from monitoring.references import NothingToLearn
 from tests.monitoring.factories import START, make_incident, make_monitor
@@ -116,7 +116,7 @@ def test_monitor_that_cannot_learn_does_not_stop_the_others(
             raise refusal
         return True
 
-    monkeypatch.setattr(lifecycle, "refresh", refresh)
+    monkeypatch.setattr(baselines, "refresh", refresh)
     assert housekeeping.refresh_references(NOW, FOREVER) == 2
     assert asked == names
 
@@ -127,7 +127,7 @@ def test_mistake_of_ours_while_learning_is_not_hidden(monkeypatch: pytest.Monkey
     def refresh(monitor: Monitor, *, now: datetime) -> Any:
         raise TypeError
 
-    monkeypatch.setattr(lifecycle, "refresh", refresh)
+    monkeypatch.setattr(baselines, "refresh", refresh)
     with pytest.raises(TypeError):
         housekeeping.refresh_references(NOW, FOREVER)
 
@@ -136,5 +136,5 @@ def test_tidy_does_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monitor = make_monitor()
     evaluate(monitor, "all", 0)
     try_out(monitor, BacktestState.DONE, 21)
-    monkeypatch.setattr(lifecycle, "refresh", lambda monitor, now: True)
+    monkeypatch.setattr(baselines, "refresh", lambda monitor, now: True)
     assert housekeeping.tidy(NOW) == 3

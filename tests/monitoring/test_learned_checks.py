@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitoring import checks, lifecycle
+from monitoring import baselines, checks, lifecycle
 from monitoring.models import (
     BudgetEntry,
     DriftEvaluation,
@@ -260,7 +260,7 @@ def test_accepting_a_new_baseline_ends_the_incident_and_watches_from_it() -> Non
     run(LEARNT + 60)
     assert Incident.objects.open().exists()
     close(LEARNT + 100)
-    ended = lifecycle.accept_baseline(
+    ended = baselines.accept_baseline(
         monitor, by=None, reason="the new model is stricter", now=now_after(LEARNT + 100)
     )
     assert ended == 1
@@ -282,11 +282,11 @@ def test_trailing_reference_moves_on_but_stands_still_during_an_incident() -> No
     assert Incident.objects.open().exists()
     close(LEARNT + 400)
     later = now_after(LEARNT + 400)
-    assert not lifecycle.refresh(monitor, now=later)
+    assert not baselines.refresh(monitor, now=later)
     Incident.objects.open().update(
         state="resolved", resolution=Resolution.FIXED, resolved_at=now_after(LEARNT + 60)
     )
-    assert lifecycle.refresh(monitor, now=later)
+    assert baselines.refresh(monitor, now=later)
     learnt = monitor.references.first()
     # What an incident showed is not learnt.
     assert learnt is not None
@@ -297,7 +297,7 @@ def test_trailing_reference_moves_on_but_stands_still_during_an_incident() -> No
 def test_old_pinned_reference_is_called_stale_and_watched_all_the_same() -> None:
     fill(0, LEARNT + 3)
     monitor = watching(stale_after_days=1)
-    assert lifecycle.refresh(monitor, now=now_after(LEARNT) + timedelta(days=2))
+    assert baselines.refresh(monitor, now=now_after(LEARNT) + timedelta(days=2))
     monitor.refresh_from_db()
     assert monitor.state == MonitorState.STALE
     run(LEARNT + 2)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -158,10 +159,13 @@ def test_change_of_a_reference_window_is_read_as_times() -> None:
     assert patch(writer(), f"monitors/{monitor.pk}", times) == body
 
 
-def test_change_of_the_weight_shares_the_budget_anew() -> None:
+def test_change_of_the_weight_shares_the_budget_anew(
+    django_capture_on_commit_callbacks: Callable[..., Any],
+) -> None:
     one = make_monitor(alarms_per_30_days=None)
     other = make_monitor(name="other", alarms_per_30_days=None)
-    body = patch(writer(), f"monitors/{one.pk}", {"weight": 3})
+    with django_capture_on_commit_callbacks(execute=True):
+        body = patch(writer(), f"monitors/{one.pk}", {"weight": 3})
     assert body["whole_alarms"] == pytest.approx(0.75)
     other.refresh_from_db()
     assert other.whole_alarms == pytest.approx(0.25)
