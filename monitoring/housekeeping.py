@@ -9,7 +9,7 @@ from django.db import DatabaseError, connection
 from django.db.models import F, Window
 from django.db.models.functions import RowNumber
 
-from monitoring import baselines
+from monitoring import baselines, budget
 from monitoring.incidents import IncidentChanged
 from monitoring.models import Backtest, Monitor
 from monitoring.models.backtest import UNFINISHED
@@ -41,6 +41,8 @@ _REFUSALS = (NothingToLearn, IncidentChanged, Monitor.DoesNotExist, LookupError,
 def tidy(now: datetime, *, seconds: float = 1_500.0) -> int:
     """Forget and learn anew until all is done, or until `seconds` have passed: the rest comes next time. How many rows."""
     deadline = monotonic() + seconds
+    # Whoever changed something and died before it could share anew.
+    budget.redistribute()
     return forget_evaluations(now, deadline) + forget_backtests() + refresh_references(now, deadline)
 
 
