@@ -123,6 +123,8 @@ def _said(spans: Sequence[Span]) -> str:
 
 
 def _reference(time: Callable[[float], float], begin: float, end: float) -> list[str]:
+    if end <= begin:
+        return []
     x, width = time(begin), max(0.0, time(end) - time(begin))
     return [
         f'<rect class="part" x="{x:.1f}" y="{_UPPER[0]}" width="{width:.1f}" height="{_UPPER[1] - _UPPER[0]}"/>',

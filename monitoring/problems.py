@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from django.conf import settings
 
 from feedback.models import RollupCursor
-from monitoring.models import Monitor, SelfCheck, Severity
+from monitoring.models import Incident, Monitor, SelfCheck, Severity, Signal
 from monitoring.sources import FEEDBACK, FEEDBACK_MATURITY, VOLUME
 from triageops import wording
 
@@ -17,6 +17,8 @@ TROUBLES: tuple[Trouble, ...] = ("late", "failing", "silent")
 
 FAILURES = 3
 SHORTEST_SILENCE, UNKNOWN_SILENCE = timedelta(hours=1), timedelta(hours=24)
+MISSED = 20
+"""A volume is silent only when so many records were usual in that time: of few, none may come by chance."""
 MANY = 10
 """More late checks than this, and more than half of all, are one story: checks do not run."""
 
@@ -59,12 +61,13 @@ class Survey:
 
 
 def survey(now: datetime) -> Survey:
-    """Three queries, whatever the number of monitors."""
+    """Four queries, whatever the number of monitors."""
     since = steady_since(now)
     monitors = list(Monitor.objects.active().select_related("reference").defer(*_LARGE).order_by("pk"))
     lags = [_seconds(now - row.due_at) for row in monitors if row.due_at is not None]
     behind = _behind(now, since)
-    found = {row.pk: problem_of(row, now, since) for row in monitors}
+    told = with_open_fall(monitors)
+    found = {row.pk: problem_of(row, now, since, is_fall_told=row.pk in told) for row in monitors}
     seen = Survey(
         monitors,
         {key: problem for key, problem in found.items() if problem is not None},
@@ -98,8 +101,23 @@ def patience() -> timedelta:
     return timedelta(seconds=max(300, 5 * settings.CHECK_SECONDS))
 
 
-def problem_of(monitor: Monitor, now: datetime, since: datetime) -> Problem | None:
-    """The worst that is wrong; None when all is well or nobody expects it to watch. since: steady_since."""
+def with_open_fall(monitors: Sequence[Monitor]) -> set[int]:
+    """Primary keys of those whose own alarm that less is there than usual is open."""
+    own = Incident.objects.open().filter(
+        signal__in=(Signal.DRIFT, Signal.ANOMALY),
+        effect__difference__lt=0,
+        monitor__in=[row.pk for row in monitors if row.metric == VOLUME],
+    )
+    return set(own.values_list("monitor_id", flat=True))
+
+
+def problem_of(
+    monitor: Monitor, now: datetime, since: datetime, *, is_fall_told: bool = False
+) -> Problem | None:
+    """The worst that is wrong; None when all is well or nobody expects it to watch.
+
+    since: steady_since. is_fall_told: a volume's own alarm says already that less comes, or nothing.
+    """
     if not monitor.is_watching or monitor.due_at is None:
         return None
     if monitor.failure_count >= FAILURES:
@@ -107,7 +125,7 @@ def problem_of(monitor: Monitor, now: datetime, since: datetime) -> Problem | No
     overdue_since = max(monitor.due_at, since)
     if now - overdue_since > patience():
         return _late(monitor, overdue_since, now)
-    return _silent(monitor, since)
+    return None if is_fall_told else _silent(monitor, since)
 
 
 def _failing(monitor: Monitor, now: datetime) -> Problem:
@@ -132,12 +150,16 @@ def _late(monitor: Monitor, overdue_since: datetime, now: datetime) -> Problem:
 
 def _silent(monitor: Monitor, since: datetime) -> Problem | None:
     """Only time that was checked counts: what is not counted yet may still hold records."""
-    if monitor.metric == VOLUME or monitor.last_row_at is None or monitor.watermark_at is None:
+    seen_until = _seen_until(monitor)
+    if seen_until is None or monitor.watermark_at is None:
         return None
-    last = max(monitor.last_row_at + timedelta(seconds=settings.BUCKET_SECONDS), since)
+    last = max(seen_until, since)
     silence = monitor.watermark_at - _maturity(monitor) - last
-    if silence <= longest_silence(monitor):
+    longest = longest_silence(monitor)
+    if longest is None or silence <= longest:
         return None
+    if monitor.metric == VOLUME:
+        return _nothing_comes(monitor, last, silence)
     return Problem(
         "silent",
         Severity.WARNING,
@@ -147,11 +169,47 @@ def _silent(monitor: Monitor, since: datetime) -> Problem | None:
     )
 
 
-def longest_silence(monitor: Monitor) -> timedelta:
-    """Twice the longest that was usual when it learnt, but an hour at least; a day where nothing was learnt."""
+def _seen_until(monitor: Monitor) -> datetime | None:
+    """End of the last bucket with records. A volume that has seen none since its start has been silent since then."""
+    if monitor.last_row_at is not None:
+        return monitor.last_row_at + timedelta(seconds=settings.BUCKET_SECONDS)
+    return monitor.started_at if monitor.metric == VOLUME else None
+
+
+def _nothing_comes(monitor: Monitor, last: datetime, silence: timedelta) -> Problem:
+    """Silence is evidence of a volume too, but where its reference varies much that takes days."""
+    usual = _usual_per_second(monitor) * silence.total_seconds()
+    missed = f" About {wording.count(usual)} records are usual in that time." if usual else ""
+    return Problem(
+        "silent",
+        Severity.WARNING,
+        last,
+        f"nothing has come to “{monitor.name}” for {wording.seconds(silence.total_seconds())}",
+        f"Nothing has come since {last.astimezone(UTC):%Y-%m-%d %H:%M} UTC.{missed}"
+        " Either nothing comes in, or not what this monitor asks for.",
+    )
+
+
+def longest_silence(monitor: Monitor) -> timedelta | None:
+    """Twice the longest that was usual when it learnt, but an hour at least; a day where nothing was learnt.
+
+    Of a volume also the time in which MISSED records are usual; None where that is longer than any time.
+    """
     if monitor.reference is None:
         return UNKNOWN_SILENCE
-    return max(SHORTEST_SILENCE, timedelta(seconds=2 * monitor.reference.longest_gap_seconds))
+    longest = max(SHORTEST_SILENCE, timedelta(seconds=2 * monitor.reference.longest_gap_seconds))
+    if monitor.metric != VOLUME:
+        return longest
+    per_second = _usual_per_second(monitor)
+    return max(longest, timedelta(seconds=MISSED / per_second)) if per_second else None
+
+
+def _usual_per_second(monitor: Monitor) -> float:
+    """Records in the reference, on average over its time."""
+    reference = monitor.reference
+    if reference is None:
+        return 0.0
+    return reference.n / (reference.end_at - reference.start_at).total_seconds()
 
 
 def _maturity(monitor: Monitor) -> timedelta:

@@ -23,7 +23,7 @@ from monitoring.models import (
     Severity,
     Signal,
 )
-from monitoring.problems import Problem, problem_of, survey
+from monitoring.problems import Problem, problem_of, survey, with_open_fall
 
 log = structlog.get_logger(__name__)
 
@@ -98,8 +98,10 @@ def _settle(monitor_id: int, now: datetime, *, may_open: bool) -> bool:
         monitor = rows.select_for_update(no_key=True, skip_locked=True, of=("self",)).first()
         if monitor is None:
             return False
-        problem = problem_of(monitor, now, SelfCheck.objects.get().steady_since)
         found = _open(CHECK).filter(monitor=monitor).first()
+        # What is told here already goes on until records come, whatever else is told meanwhile.
+        is_told = found is None and bool(with_open_fall([monitor]))
+        problem = problem_of(monitor, now, SelfCheck.objects.get().steady_since, is_fall_told=is_told)
         if found is not None:
             found.monitor = monitor
             return _go_on(found, problem, is_watching=monitor.is_watching, now=now)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar, Literal, Self
+
+import numpy as np
 
 from monitoring.monitors.deviation import of_level
 from monitoring.monitors.kind import InvalidParameters, Metric, Unwatchable, refuse_negative, values_of
@@ -13,6 +15,8 @@ from monitoring.monitors.learnt import Learnt
 from monitoring.monitors.sample import Sample
 from monitoring.monitors.watch import Betting
 from triageops.stats.change import BoundedMean
+
+_FAR = 4.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,20 @@ class SloGuard:
                     "level": f"The level, margin included, must lie between {low:g} and {high:g}, the metric's bounds."
                 }
             )
-        return BoundedMean(level=self.level, low=low, high=high, worse=worse, margin=self.margin)
+        bets = BoundedMean(level=self.level, low=low, high=high, worse=worse, margin=self.margin)
+        reach = (
+            (high - boundary) / (boundary - low)
+            if worse == "higher"
+            else (boundary - low) / (high - boundary)
+        )
+        return replace(bets, lambdas=_lambdas(reach)) if reach > _FAR else bets
+
+
+def _lambdas(reach: float) -> tuple[float, ...]:
+    """reach: the distance to the bad bound in that to the good one. A rare event lies far beyond the level, and only bets as
+    small as its share gain by it; scores that hardly vary want the large ones.
+    """
+    return tuple(np.geomspace(0.25 / reach, 0.75, 9).tolist())
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ _MISSING = {"", "nan", "null", "none", "na", "n/a"}
 _FIRST_SECOND, _LAST_SECOND = 1e8, 4.1e9
 _LARGEST = 1e150
 LARGEST_COUNT = 1e15
+ONE = 1074
+"""Every double is a whole number of 2^-1074."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,9 @@ def refuse_columns(columns: Columns, question: Question, line: int) -> None:
     where = f"line {line}: "
     if columns.value is None and (question.kind != "volume" or columns.n is not None):
         raise Unusable(f"{where}there is no column value")
-    if question.kind == "distribution" and columns.n is not None:
-        raise Unusable(
-            f"{where}a distribution needs one row for each record; a mean of n says nothing of the spread"
-        )
     if question.kind == "volume" and columns.n is not None:
         raise Unusable(f"{where}a volume has no n: the value is how many there were")
-    if question.kind == "rate" and (columns.n is None) != (question.value_is is None):
+    if question.are_shares and (columns.n is None) != (question.value_is is None):
         wrong = "say --value-is share or count" if columns.n is not None else "--value-is needs a column n"
         raise Unusable(f"{where}{wrong}")
     if question.value_is == "count" and columns.value is None:
@@ -134,3 +132,26 @@ def whole(text: str, name: str) -> int:
     if found is None or found < 0 or found != int(found) or found > LARGEST_COUNT:
         raise ValueError(f"{name} {text!r} is no whole number from 0 to {LARGEST_COUNT:g}")
     return int(found)
+
+
+def exact_of(value: float) -> int:
+    """In units of 2^-1074."""
+    numerator, denominator = value.as_integer_ratio()
+    return numerator << (ONE - denominator.bit_length() + 1)
+
+
+def refuse_outside(value: float, bounds: tuple[float, float] | None) -> None:
+    if bounds and not bounds[0] <= value <= bounds[1]:
+        raise ValueError(f"{value:g} is outside the bounds {bounds[0]:g} and {bounds[1]:g}")
+
+
+def successes_of(text: str, share: float, n: int) -> int:
+    """Of a share that was rounded to the digits of its text."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"{text!r} is no share from 0 to 1")
+    mantissa, _, power = text.lower().partition("e")
+    digits = len(mantissa.partition(".")[2]) - int(power or 0)
+    found = round(share * n)
+    if abs(share * n - found) > 0.5 * n * 10.0 ** -max(0, digits) + 1e-9 * n:
+        raise ValueError(f"a share of {text} among {n} is no whole number of successes")
+    return found

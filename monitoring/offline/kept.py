@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from statistics import median
 
 from monitoring.monitors.sample import Sample
-from monitoring.offline.cells import LARGEST_COUNT, Columns, value_of, whole
-from monitoring.offline.question import Kind, Question, Unusable
+from monitoring.offline.cells import (
+    LARGEST_COUNT,
+    ONE,
+    Columns,
+    exact_of,
+    refuse_outside,
+    successes_of,
+    value_of,
+    whole,
+)
+from monitoring.offline.question import Question, Unusable
 from triageops.stats.histogram import Bins, LogBins, UniformBins
 
 MOST_BUCKETS = 1_000_000
-_ONE = 1074
-"""Every double is a whole number of 2^-1074."""
 _BATCH = 50_000
 UNIT = UniformBins(0.0, 1.0)
 
@@ -25,6 +32,7 @@ class Table:
     """The file as buckets, in the order of time. times: how timestamps were read.
 
     filled_count: buckets of a volume that no row speaks of, taken as 0. cut_count: incomplete ones at its ends, left out.
+    are_means: values are means of several records, so each bucket is one value; empty_count: rows that are of no record.
     """
 
     samples: list[Sample]
@@ -33,6 +41,8 @@ class Table:
     missing_count: int
     filled_count: int = 0
     cut_count: int = 0
+    are_means: bool = False
+    empty_count: int = 0
 
 
 class Kept:
@@ -45,12 +55,11 @@ class Kept:
 
     @staticmethod
     def of(question: Question, columns: Columns) -> Kept:
-        kinds: dict[Kind, Callable[[Question, Columns], Kept]] = {
-            "distribution": _Values,
-            "rate": _Successes,
-            "volume": _Events,
-        }
-        return kinds[question.kind](question, columns)
+        if question.kind == "volume":
+            return _Events(question, columns)
+        if question.are_shares:
+            return _Successes(question, columns)
+        return _Values(question, columns) if columns.n is None else _Means(question, columns)
 
     def add(self, start: int, row: Sequence[str]) -> None:
         raise NotImplementedError
@@ -81,14 +90,11 @@ class _Values(Kept):
         if value is None:
             self.missing[start] += 1
             return
-        bounds = self.question.bounds
-        if bounds and not bounds[0] <= value <= bounds[1]:
-            raise ValueError(f"{value:g} is outside the bounds {bounds[0]:g} and {bounds[1]:g}")
-        numerator, denominator = value.as_integer_ratio()
-        shift = _ONE - denominator.bit_length() + 1
+        refuse_outside(value, self.question.bounds)
+        exact = exact_of(value)
         kept[0] += 1
-        kept[1] += numerator << shift
-        kept[2] += numerator * numerator << 2 * shift
+        kept[1] += exact
+        kept[2] += exact * exact
         self.starts.append(start)
         self.values.append(value)
         if len(self.values) >= _BATCH:
@@ -114,11 +120,57 @@ class _Values(Kept):
             start,
             self.question.bucket_seconds,
             n,
-            Fraction(total, 1 << _ONE),
-            Fraction(squares, 1 << 2 * _ONE),
+            Fraction(total, 1 << ONE),
+            Fraction(squares, 1 << 2 * ONE),
             {name: dict(sorted(self.counts[start][name].items()))},
             self.missing[start],
         )
+
+
+class _Means(Kept):
+    """Rows are means of n records, of which the spread is not known: each bucket is one value, the mean of its records.
+
+    seen: n, and the sum of n times the value as a whole number.
+    """
+
+    def __init__(self, question: Question, columns: Columns) -> None:
+        super().__init__(question, columns)
+        self.scheme: Bins = UniformBins(*question.bounds) if question.bounds else UNIT
+        self.empty_count = 0
+
+    def add(self, start: int, row: Sequence[str]) -> None:
+        kept = self.seen[start]
+        n = 1 if self.columns.n is None else whole(row[self.columns.n], "n")
+        if n == 0:
+            self.empty_count += 1
+            return
+        value = value_of(self.text(row))
+        if value is None:
+            self.missing[start] += 1
+            return
+        refuse_outside(value, self.question.bounds)
+        kept[0] += n
+        kept[1] += n * exact_of(value)
+        _refuse_too_many(kept[0])
+
+    def table(self, times: str, row_count: int) -> Table:
+        means = [self._mean(start) for start, (n, *_) in self.seen.items() if n]
+        if not self.question.bounds and not all(0 <= mean <= 1 for mean in means):
+            self.scheme = LogBins()
+        found = super().table(times, row_count)
+        return replace(found, are_means=True, empty_count=self.empty_count)
+
+    def _mean(self, start: int) -> float:
+        n, total, _ = self.seen[start]
+        return float(Fraction(total, n << ONE))
+
+    def sample(self, start: int) -> Sample:
+        seconds, missing = self.question.bucket_seconds, self.missing[start]
+        if not self.seen[start][0]:
+            return Sample(start, seconds, null_count=missing)
+        mean = self._mean(start)
+        counts = {self.scheme.name: {int(self.scheme.index([mean])[0]): 1}}
+        return Sample(start, seconds, 1, Fraction(mean), Fraction(mean) ** 2, counts, missing)
 
 
 class _Successes(Kept):
@@ -134,9 +186,7 @@ class _Successes(Kept):
             return
         if self.columns.n is None and value not in {0.0, 1.0}:
             raise ValueError(f"{text!r} is neither 0 nor 1")
-        kept[0] += (
-            _successes_of(text, value, n) if self.question.value_is == "share" else whole(text, "value")
-        )
+        kept[0] += successes_of(text, value, n) if self.question.value_is == "share" else whole(text, "value")
         kept[1] += n
         _refuse_too_many(kept[1])
         if self.question.value_is == "count" and value > n:
@@ -145,18 +195,6 @@ class _Successes(Kept):
     def sample(self, start: int) -> Sample:
         successes, n, _ = self.seen[start]
         return Sample.of_shares(start, self.question.bucket_seconds, successes, n)
-
-
-def _successes_of(text: str, share: float, n: int) -> int:
-    """Of a share that was rounded to the digits of its text."""
-    if not 0 <= share <= 1:
-        raise ValueError(f"{text!r} is no share from 0 to 1")
-    mantissa, _, power = text.lower().partition("e")
-    digits = len(mantissa.partition(".")[2]) - int(power or 0)
-    found = round(share * n)
-    if abs(share * n - found) > 0.5 * n * 10.0 ** -max(0, digits) + 1e-9 * n:
-        raise ValueError(f"a share of {text} among {n} is no whole number of successes")
-    return found
 
 
 def _refuse_too_many(count: int) -> None:

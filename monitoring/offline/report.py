@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from itertools import chain
 
 from monitoring.drawing import Point
-from monitoring.monitors.drift import DistributionDrift, RateDrift, VolumeDrift
+from monitoring.monitors.drift import Detector, DistributionDrift, RateDrift, VolumeDrift
 from monitoring.monitors.reference import RateReference, ScoreReference, TooLittle, VolumeReference
-from monitoring.monitors.replay import Alarm, replay
+from monitoring.monitors.replay import Alarm, Replay, follow, replay
 from monitoring.monitors.sample import Sample
+from monitoring.monitors.watch import Watch
+from monitoring.offline.fixed import Asked, fixed_watch
 from monitoring.offline.kept import Table
 from monitoring.offline.question import Question, Reference, Unusable
 from monitoring.offline.rows import read
@@ -38,7 +40,7 @@ class Learnt:
 class Finding:
     """A change. at: its first alarm. last_at, again_count: of those that followed while it lasted.
 
-    before, after: `measure` in the reference, and from the onset to last_at, over n records.
+    before, after: `measure` in the reference, or as it was asked for, and from the onset to last_at, over n records.
     """
 
     at: float
@@ -56,11 +58,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """begin_at, end_at: of what was watched. alarm_count: all that a monitor without incidents would have raised."""
+    """begin_at, end_at: of what was watched. alarm_count: all that a monitor without incidents would have raised.
+
+    learnt: None for a kind that learns nothing.
+    """
 
     question: Question
     table: Table
-    learnt: Learnt
+    learnt: Learnt | None
     findings: tuple[Finding, ...]
     alarm_count: int
     begin_at: float
@@ -69,8 +74,13 @@ class Report:
 
 
 def detect(lines: Iterable[str], question: Question) -> Report:
-    """Learn from the first part of the file, watch the rest. Raises Unusable."""
+    """Learn from the first part of the file and watch the rest, or watch all where nothing is learnt. Raises Unusable."""
+    fixed = None if question.learns else fixed_watch(question)
     table = read(lines, question)
+    if not table.samples:
+        raise Unusable("the file has no whole bucket")
+    if fixed is not None:
+        return _of_fixed(fixed, table, question)
     cut = _cut(table.samples, question)
     reference = [one for one in table.samples if one.at < cut]
     watched = [one for one in table.samples if one.at >= cut]
@@ -79,26 +89,46 @@ def detect(lines: Iterable[str], question: Question) -> Report:
     try:
         detector = _detector(reference, question)
     except TooLittle as error:
-        raise Unusable(str(error)) from error
+        note = " Values are means of several records: each bucket counts once." if table.are_means else ""
+        raise Unusable(f"{error}{note}") from error
     found = replay(detector, watched, budget_per_second=question.budget_per_second, begin_at=cut)
     usual = Usual(detector, reference)
-    evidence: Iterator[float | None] = chain([None] * len(reference), found.log_evidence)
+    learnt = _learnt(detector.reference, reference, cut, question)
+    return _reported(question, table, detector, usual, found, begin_at=cut, learnt=learnt)
+
+
+def _of_fixed(watch: Watch, table: Table, question: Question) -> Report:
+    if not any(one.n for one in table.samples):
+        raise Unusable("no row has a value")
+    found = follow(watch, table.samples, budget_per_second=question.budget_per_second)
+    return _reported(question, table, watch, Asked(watch), found, begin_at=table.samples[0].at)
+
+
+def _reported(
+    question: Question,
+    table: Table,
+    shown: Detector | Watch,
+    usual: Usual | Asked,
+    found: Replay,
+    *,
+    begin_at: float,
+    learnt: Learnt | None = None,
+) -> Report:
+    watched = [one for one in table.samples if one.at >= begin_at]
+    unwatched = len(table.samples) - len(watched)
+    evidence: Iterator[float | None] = chain([None] * unwatched, found.log_evidence)
     points = tuple(
-        Point(one.at, detector.value(one), usual.of([one]), log_evidence)
+        Point(one.at, shown.value(one), usual.of([one]), log_evidence)
         for one, log_evidence in zip(table.samples, evidence, strict=True)
     )
-    findings = tuple(
-        _finding(group, watched, usual) for group in _grouped(found.alarms, question.bucket_seconds)
-    )
+    groups = _grouped(found.alarms, question.bucket_seconds)
+    findings = tuple(_finding(group, watched, usual) for group in groups)
     end_at = watched[-1].at + watched[-1].seconds
-    learnt = _learnt(detector.reference, reference, cut, question)
-    return Report(question, table, learnt, findings, len(found.alarms), cut, end_at, points)
+    return Report(question, table, learnt, findings, len(found.alarms), begin_at, end_at, points)
 
 
 def _cut(samples: Sequence[Sample], question: Question) -> float:
     """Where the reference ends: the start of a bucket."""
-    if not samples:
-        raise Unusable("the file has no whole bucket")
     step = question.bucket_seconds
     begin, end = samples[0].at, samples[-1].at + step
     if question.reference_until is None:
@@ -140,7 +170,7 @@ def _is_new(alarm: Alarm, last: Alarm, bucket_seconds: float) -> bool:
     return is_opposite or alarm.onset_at - last.at > patience
 
 
-def _finding(group: Sequence[Alarm], watched: Sequence[Sample], usual: Usual) -> Finding:
+def _finding(group: Sequence[Alarm], watched: Sequence[Sample], usual: Usual | Asked) -> Finding:
     first, last = group[0], group[-1]
     starts = [one.at for one in watched]
     begin = min(bisect_left(starts, first.onset_at), bisect_left(starts, first.at) - 1)

@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 from monitoring import drawing
 from monitoring.monitors.reference import Tolerance
 from monitoring.offline import kept, words
-from monitoring.offline.question import Question, Unusable
+from monitoring.offline.question import Kind, Question, Unusable
 from monitoring.offline.report import detect
 from monitoring.offline.rows import read
 from tests.project.tree import ROOT
@@ -32,6 +33,10 @@ from triageops.wording import NARROW_SPACE
 START = 1_767_225_600  # 2026-01-01 00:00 UTC
 LENGTH = 300
 RATE = Question("rate", value_is="count")
+GUARD = Question("slo_guard", level=0.75, margin=0.02, bounds=(0, 1), worse_is="lower")
+GUARD_OF_SHARES = Question("slo_guard", level=0.2, worse_is="higher", value_is="count")
+BURN = Question("burn_rate", objective=0.99, worse_is="higher")
+NEVER = Question("never")
 
 
 def rates(count: int, share: Callable[[int], float], *, size: int = 50) -> list[str]:
@@ -45,6 +50,17 @@ def records(count: int, shift: Callable[[int], float] = lambda _: 0.0, *, size: 
         f"{START + LENGTH * i + j},{value:.3f}"
         for i in range(count)
         for j, value in enumerate(np.clip(rng.beta(8, 2, size) + shift(i), 0, 1))
+    ]
+
+
+def means(
+    count: int, shift: Callable[[int], float] = lambda _: 0.0, *, rows: int = 1, size: int = 50
+) -> list[str]:
+    rng = np.random.default_rng(4)
+    return [
+        f"{START + LENGTH * i + j},{np.clip(rng.beta(8, 2, size) + shift(i), 0, 1).mean():.5f},{size}"
+        for i in range(count)
+        for j in range(rows)
     ]
 
 
@@ -74,6 +90,7 @@ def test_rate_that_rises_is_found_with_onset_and_size() -> None:
     # It goes on, so the engine raises it again; a person reads one change.
     assert found.again_count + 1 == report.alarm_count > 5
     assert found.last_at > START + 780 * LENGTH
+    assert report.learnt is not None
     sight = report.learnt.sight
     assert sight.up is not None
     assert 0.05 < sight.up < 0.1
@@ -110,6 +127,7 @@ def test_volume_that_stops_is_found_and_ends_of_the_file_are_no_outage() -> None
     assert (found.label, found.after) == ("down", 0.0)
     assert found.onset_at == START + 500 * LENGTH
     assert (report.table.filled_count, report.table.cut_count) == (5, 2)
+    assert report.learnt is not None
     assert report.learnt.usual == pytest.approx(10, abs=0.5)
 
 
@@ -183,6 +201,128 @@ def test_share_of_n_is_whole_to_the_digits_it_has() -> None:
     assert "0.5 among 3 is no whole number" in refusal([f"{START},0.5,3"], question)
 
 
+def test_rows_that_are_means_count_once_for_each_bucket() -> None:
+    lines = [
+        f"{START},0.2,10",
+        f"{START + 1},0.8,30",
+        f"{START + 2},9,0",
+        f"{START + 3},,5",
+        f"{START + 300},0.5,2",
+    ]
+    table = read(lines, Question("distribution"))
+    assert [(one.n, one.moments.mean) for one in table.samples] == [(1, pytest.approx(0.65)), (1, 0.5)]
+    assert [sum(one.histogram["uniform:0.0:1.0"].values()) for one in table.samples] == [1, 1]
+    assert (table.are_means, table.empty_count, table.missing_count) == (True, 1, 1)
+    assert read([*lines, f"{START},90,1"], Question("distribution")).samples[0].histogram.keys() == {
+        "log:0.01"
+    }
+    random.Random(1).shuffle(lines)
+    assert read(lines, Question("distribution")).samples == table.samples
+
+
+def test_means_of_records_that_fall_are_found_and_said_to_be_means() -> None:
+    report = detect(means(800, lambda i: -0.08 if i >= 600 else 0.0, rows=2), Question("distribution"))
+    found = report.findings[0]
+    assert START + 595 * LENGTH <= found.onset_at < found.at <= START + 640 * LENGTH
+    assert found.label in {"down", "bottom tail"}
+    assert report.learnt is not None
+    assert (report.learnt.n, report.learnt.bucket_count) == (400, 400)
+    read_told, *_, promise = words.told(report)
+    assert "values are means of several records: each bucket counts once" in read_told
+    assert "standard deviations of the buckets’ means" in promise
+    assert words.as_json(report)["read"]["values_are_means"]
+    # As many records as buckets: what many rows say of one bucket is no more evidence than one.
+    assert not detect(means(800), Question("distribution")).findings
+
+
+def test_mean_below_a_fixed_level_is_found_from_the_first_bucket_on() -> None:
+    report = detect(records(300, lambda i: -0.2 if 20 <= i < 100 else 0.0), GUARD)
+    (found,) = report.findings
+    assert report.learnt is None
+    assert (report.begin_at, len(report.points)) == (START, 300)
+    assert START + 15 * LENGTH <= found.onset_at < found.at <= START + 45 * LENGTH
+    assert (found.label, found.measure, found.before) == ("lower", "mean", 0.75)
+    assert found.after == pytest.approx(0.6, abs=0.03)
+    text = "\n".join(words.told(report))
+    assert "Nothing is learnt: the mean is to be 0.75, less is worse, and 0.02 of it does not matter." in text
+    assert "never below 0.73, whatever came before." in text
+    assert "No alarm in the 1" in "\n".join(words.told(detect(records(300), GUARD)))
+
+
+def test_mean_against_a_fixed_level_takes_means_and_shares() -> None:
+    of_means = detect(means(900, lambda i: -0.3 if i >= 200 else 0.0), GUARD)
+    assert of_means.findings[0].onset_at >= START + 190 * LENGTH
+    assert "over 700 buckets; piled up" in words.finding_told(of_means.findings[0], of_means).replace(
+        NARROW_SPACE, " "
+    )
+    assert of_means.table.are_means
+    of_shares = detect(rates(300, lambda i: 0.1 if i < 200 else 0.4), GUARD_OF_SHARES)
+    (found,) = of_shares.findings
+    assert abs(found.onset_at - (START + 200 * LENGTH)) <= 2 * LENGTH
+    assert (found.label, of_shares.table.are_means) == ("higher", False)
+
+
+def test_margin_of_a_fixed_level_is_not_minded() -> None:
+    lines = records(2000, lambda _: -0.06)
+    minded, ignored = (
+        Question("slo_guard", level=0.78, margin=margin, bounds=(0, 1), worse_is="lower")
+        for margin in (0.0, 0.06)
+    )
+    assert detect(lines, minded).findings
+    assert not detect(lines, ignored).findings
+
+
+def test_error_budget_that_burns_is_found_and_nothing_is_promised() -> None:
+    lines = rates(300, lambda i: 0.002 if i < 200 else 0.3)
+    report = detect(lines, replace(BURN, value_is="count"))
+    (found,) = report.findings
+    assert abs(found.onset_at - (START + 200 * LENGTH)) <= 2 * LENGTH
+    assert found.label == "page (14.4x)"
+    assert found.measure == "share of bad records"
+    assert found.before == pytest.approx(0.01)
+    assert 0.2 < found.after < 0.35
+    text = "\n".join(words.told(report)).replace(NARROW_SPACE, " ")
+    assert "99 % of the records have to be good, and 1 is bad." in text
+    assert "the error budget is used up too fast, page (14.4x), since about" in text
+    assert "No promise about false alarms" in text
+    good = [f"{START + LENGTH * i},{50 - int(row.split(',')[1])},50" for i, row in enumerate(lines)]
+    (same,) = detect(good, replace(BURN, value_is="count", worse_is="lower")).findings
+    assert (same.at, same.onset_at) == (found.at, found.onset_at)
+
+
+def test_event_that_must_not_happen_is_found_once_for_each_time() -> None:
+    lines = [f"{START + 60 * i},{int(i in (100, 101, 400))}" for i in range(600)]
+    report = detect(lines, NEVER)
+    assert [(one.onset_at, one.after) for one in report.findings] == [(START + 6000, 2), (START + 24_000, 1)]
+    text = "\n".join(words.told(report)).replace(NARROW_SPACE, " ")
+    assert "what must not happen has happened, since about 2026-01-01 01:40+00:00; 2 of 5 records." in text
+    by_count = detect(
+        [f"{START + LENGTH * i},{int(i == 7)},40" for i in range(20)], replace(NEVER, value_is="count")
+    )
+    assert [one.onset_at for one in by_count.findings] == [START + 7 * LENGTH]
+
+
+@pytest.mark.parametrize(
+    ("lines", "question", "unit"),
+    [
+        (means(400, lambda i: -0.3 if i >= 300 else 0.0), Question("distribution"), "mean of each bucket"),
+        (records(400, lambda i: -0.3 if i >= 300 else 0.0), GUARD, "usual is the level"),
+        (rates(400, lambda i: 0.5 if i >= 300 else 0.0), replace(BURN, value_is="count"), "share of bad records"),
+        ([f"{START + LENGTH * i},{int(i == 300)}" for i in range(400)], NEVER, "that must not be"),
+    ],
+)  # fmt: skip
+def test_picture_of_every_kind_marks_its_alarm(lines: list[str], question: Question, unit: str) -> None:
+    report = detect(lines, question)
+    text = words.picture(report, "any")
+    root = ElementTree.fromstring(text)  # noqa: S314 - our own text
+    spans = [one for one in root.iter() if one.get("class") == "span"]
+    assert len(spans) == len(report.findings) == 1
+    assert float(spans[0].attrib["x"]) == pytest.approx(76 + 0.75 * (960 - 76 - 16), abs=12)
+    assert unit in text
+    assert not any(word in one for one in re.findall(r'points="([^"]*)"', text) for word in ("nan", "inf"))
+    json.dumps(words.as_json(report), allow_nan=False)
+
+
 def test_reference_ends_where_it_is_asked_to() -> None:
     lines = rates(200, lambda _: 0.05)
     until = START + 150 * LENGTH + 17
@@ -230,7 +370,17 @@ T = str(START)
         ([f"{T},1"], RATE, "line 1: --value-is needs a column n"),
         ([f"{T},0.5"], Question("rate"), "line 1: '0.5' is neither 0 nor 1"),
         ([f"{T},1.5,2"], Question("rate", value_is="share"), "line 1: '1.5' is no share"),
-        ([f"{T},0.5,9"], Question("distribution"), "line 1: a distribution needs one row for each record"),
+        ([f"{T},0.5,x"], Question("distribution"), "line 1: 'x' is no number"),
+        ([f"{T},0.5,"], Question("distribution"), "line 1: n '' is no whole number"),
+        ([f"{T},2,9"], Question("distribution", bounds=(0, 1)), "line 1: 2 is outside the bounds 0 and 1"),
+        ([f"{T},0.5,7e14", f"{T},0.5,7e14"], Question("distribution"), "line 2: more than 1e+15 in one"),
+        ([f"{START + 300 * i},0.5,99" for i in range(120)], Question("distribution"), "each bucket counts once"),
+        ([f"{T},0.5"], GUARD_OF_SHARES, "line 1: --value-is needs a column n"),
+        ([f"{T},3"], GUARD, "line 1: 3 is outside the bounds 0 and 1"),
+        ([f"{T},0.5,0", f"{T},,3"], GUARD, "no row has a value"),
+        ([f"{T},1,2"], BURN, "line 1: say --value-is share or count"),
+        ([f"{T},0.5"], BURN, "line 1: '0.5' is neither 0 nor 1"),
+        ([f"{T},2"], NEVER, "line 1: '2' is neither 0 nor 1"),
         ([f"{T},inf"], Question("distribution"), "line 1: 'inf' is too large"),
         ([f"{T},1e200"], Question("distribution"), "line 1: '1e200' is too large"),
         ([f"{T},1_0"], Question("distribution"), "line 1: '1_0' is no number"),
@@ -261,7 +411,7 @@ QUESTIONS = [
     Question("rate", value_is="share"),
     Question("volume", zone="Asia/Tokyo"),
 ]
-QUESTIONS += [Question("distribution"), Question("volume", value_is="event")]
+QUESTIONS += [Question("distribution"), Question("volume", value_is="event"), GUARD, BURN, NEVER]
 
 
 @settings(max_examples=200, deadline=None)
@@ -272,21 +422,37 @@ def test_any_text_is_read_or_refused(rows: list[list[str]], question: Question) 
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("kind", "wrong", "problem"),
     [
-        {"bucket_seconds": 7 * 60},
-        {"bucket_seconds": 0},
-        {"budget": 0.0},
-        {"budget": float("nan")},
-        {"reference_share": 1.0},
-        {"tolerance": Tolerance(ratio=-1.0)},
-        {"value_is": "event"},
-        {"bounds": (0.0, 1.0)},
+        ("rate", {"bucket_seconds": 7 * 60}, "does not divide a day"),
+        ("rate", {"bucket_seconds": 0}, "does not divide a day"),
+        ("rate", {"budget": 0.0}, "a budget of 0"),
+        ("rate", {"budget": float("nan")}, "a budget of nan"),
+        ("rate", {"reference_share": 1.0}, "a reference of 1"),
+        ("rate", {"tolerance": Tolerance(ratio=-1.0)}, "a ratio of -1"),
+        ("rate", {"value_is": "event"}, "the value of a rate is no event"),
+        ("rate", {"bounds": (0.0, 1.0)}, "--bounds is for distribution and slo_guard"),
+        ("rate", {"worse_is": "lower"}, "--worse-is is for slo_guard and burn_rate"),
+        ("volume", {"level": 1.0}, "--level is for slo_guard"),
+        ("distribution", {"margin": 0.0}, "--margin is for slo_guard"),
+        ("never", {"objective": 0.9}, "--objective is for burn_rate"),
+        ("never", {"sides": "up"}, "never learns nothing"),
+        ("slo_guard", {"level": 0.5, "worse_is": "lower"}, "slo_guard needs --bounds LOW,HIGH"),
+        ("slo_guard", {"level": 0.5, "bounds": (0, 1)}, "slo_guard needs --worse-is"),
+        ("slo_guard", {"worse_is": "lower", "bounds": (0, 1)}, "slo_guard needs --level"),
+        ("slo_guard", {"level": 1, "worse_is": "lower", "bounds": (0, 2), "value_is": "share"}, "are 0,1"),
+        ("slo_guard", {"level": 3.0, "worse_is": "lower", "bounds": (0, 1)}, "--level: The level, margin inc"),
+        ("slo_guard", {"level": 0.5, "margin": -1.0, "worse_is": "lower", "bounds": (0, 1)}, "--margin: This"),
+        ("slo_guard", {"level": 0.5, "worse_is": "lower", "bounds": (1, 0)}, "no room for 200 bins"),
+        ("burn_rate", {"objective": 0.9}, "burn_rate needs --worse-is"),
+        ("burn_rate", {"worse_is": "lower"}, "burn_rate needs --objective"),
+        ("burn_rate", {"worse_is": "lower", "objective": 1.0}, "--objective: This must lie between"),
+        ("burn_rate", {"worse_is": "lower", "objective": 0.9, "bucket_seconds": 7200}, "does not divide an hour"),
     ],
-)
-def test_wrong_question_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(Unusable):
-        Question("rate", **wrong)
+)  # fmt: skip
+def test_wrong_question_is_refused(kind: Kind, wrong: dict[str, Any], problem: str) -> None:
+    with pytest.raises(Unusable, match=problem):
+        detect([f"{T},1"], Question(kind, **wrong))
 
 
 def test_picture_marks_the_alarm_and_escapes_the_file_name() -> None:
@@ -328,6 +494,11 @@ def test_picture_of_constants_and_gaps_is_drawn() -> None:
         ("5e-324", Question("distribution")),
         ("0", Question("volume")),
         ("200000000000000", Question("volume")),
+        ("0.5,9", Question("distribution", bucket_seconds=60)),
+        ("0.75", GUARD),
+        ("0.75,9", GUARD),
+        ("0", BURN),
+        ("0", NEVER),
     ],
 )
 def test_what_never_varies_is_told_and_drawn(value: str, question: Question) -> None:
@@ -365,6 +536,7 @@ def test_command_prints_text_and_json_and_draws(tmp_path: Path) -> None:
         (["--bucket", "7"], "does not divide a day"),
         ([], "line 2: 'x' is no number"),
         (["--plot", "/nowhere/at/all.svg"], "line 2"),
+        (["--level", "0.5"], "--level is for slo_guard"),
     ],
 )
 def test_command_with_bad_input_says_so_and_exits_with_2(
@@ -387,15 +559,20 @@ def test_commands_of_the_page_run_as_shown(tmp_path: Path, monkeypatch: pytest.M
     files = {
         "errors.csv": ["timestamp,value,n", *rates(400, lambda i: 0.05 if i < 300 else 0.2)],
         "scores.csv": ["timestamp,value", *records(400)],
+        "means.csv": ["timestamp,value,n", *means(400)],
+        "leaks.csv": ["timestamp,value", *(f"{START + LENGTH * i},{int(i == 7)}" for i in range(20))],
         "requests.csv": ["timestamp", *events([5.0] * 400)],
     }
     for name, lines in files.items():
         Path(name).write_text("\n".join(lines))
     commands = shown_commands()
-    assert len(commands) >= 3
+    assert len(commands) >= 7
     for command in commands:
         arguments, _, source = command.removeprefix("detect ").partition(" < ")
         if source:
             monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path(source).read_bytes())))
-        assert "The promise: at most" in called(*shlex.split(arguments))
-    assert Path("errors.svg").read_text().startswith("<svg ")
+        is_rule = "burn_rate" in arguments or "never" in arguments
+        said = "No promise about false alarms" if is_rule else "The promise: at most"
+        assert said in called(*shlex.split(arguments))
+    for picture in ("errors.svg", "scores.svg"):
+        assert Path(picture).read_text().startswith("<svg ")

@@ -42,6 +42,7 @@ pytestmark = pytest.mark.django_db
 
 RUNBOOKS = Path(__file__).resolve().parents[2] / "docs" / "runbooks"
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+RESOLVED = {"state": IncidentState.RESOLVED, "resolution": Resolution.FIXED, "resolved_at": START + HOUR}
 
 
 def watch(now: datetime) -> int:
@@ -57,7 +58,7 @@ def run(last: int) -> datetime:
     return now_after(last)
 
 
-def refer(monitor: Monitor, longest_gap_seconds: float) -> None:
+def refer(monitor: Monitor, longest_gap_seconds: float, *, n: int = 100) -> None:
     monitor.reference = Reference.objects.create(
         monitor=monitor,
         version=1,
@@ -65,7 +66,7 @@ def refer(monitor: Monitor, longest_gap_seconds: float) -> None:
         start_at=START - HOUR,
         end_at=START,
         made_at=START,
-        n=100,
+        n=n,
         bucket_count=10,
         longest_gap_seconds=longest_gap_seconds,
     )
@@ -191,13 +192,92 @@ def test_watch_of_a_monitor_that_never_saw_a_row_is_no_silence() -> None:
     assert watch(run(400)) == 0
 
 
-def test_watch_of_volume_takes_silence_for_evidence_and_not_for_a_problem() -> None:
-    make_monitor()
+def quiet_volume(gap: float = 300, *, n: int = 100) -> Monitor:
+    """A volume that saw records in bucket 0 and has known since then what is usual; n: in an hour."""
+    monitor = make_monitor(channels=(make_channel(),))
+    refer(monitor, gap, n=n)
     add_bucket(0, 0.85)
     run(0)
-    now = run(400)
-    Monitor.objects.update(metric="volume")
-    assert watch(now) == 0
+    Monitor.objects.update(metric="volume", kind="volume")
+    return monitor
+
+
+def checked_until(number: int) -> datetime:
+    close(number)
+    Monitor.objects.update(watermark_at=bucket_at(number + 1), due_at=now_after(number))
+    return now_after(number)
+
+
+@pytest.mark.parametrize(
+    ("gap", "n", "hours", "is_silent"),
+    [
+        (300, 100, 0.9, False),
+        (300, 100, 1.1, True),
+        (7200, 100, 3.9, False),
+        (7200, 100, 4.1, True),
+        (300, 10, 1.9, False),
+        (300, 10, 2.1, True),
+        (300, 0, 99, False),
+    ],
+)
+def test_watch_of_volume_that_is_silent_waits_for_the_gap_an_hour_and_twenty_records(
+    gap: float, n: int, hours: float, is_silent: bool
+) -> None:
+    quiet_volume(gap, n=n)
+    assert watch(checked_until(round(hours * 12))) == is_silent
+
+
+def test_watch_of_volume_that_is_silent_tells_since_when_and_ends_when_records_come() -> None:
+    quiet_volume()
+    now = checked_until(18)
+    watch(now)
+    incident = Incident.objects.get()
+    assert (
+        incident.title
+        == "nothing has come to “helpfulness floor” for 1\N{NARROW NO-BREAK SPACE}h 30\N{NARROW NO-BREAK SPACE}min"
+    )
+    assert incident.evidence["summary"].startswith(
+        "Nothing has come since 2026-03-01 12:05 UTC. About 150 records are usual in that time."
+    )
+    assert (incident.slice_key, incident.onset_at) == ("(check)", bucket_at(1))
+    assert OutboxMessage.objects.get().kind == MessageKind.TRIGGER
+    Monitor.objects.update(last_row_at=bucket_at(18))
+    assert watch(now + MINUTE) == 1
+    assert Incident.objects.get().resolution == Resolution.RECOVERED
+
+
+def test_watch_of_volume_that_saw_nothing_since_its_start_is_silence() -> None:
+    quiet_volume()
+    Monitor.objects.update(last_row_at=None)
+    assert watch(checked_until(10)) == 0
+    assert watch(checked_until(12)) == 1
+    assert Incident.objects.get().onset_at == START
+
+
+@pytest.mark.parametrize(
+    ("difference", "signal", "changes", "is_told"),
+    [
+        (-8.0, Signal.DRIFT, {}, True),
+        (-8.0, Signal.ANOMALY, {"state": IncidentState.RECOVERING}, True),
+        (8.0, Signal.DRIFT, {}, False),
+        (-8.0, Signal.DRIFT, RESOLVED, False),
+    ],
+)
+def test_watch_of_volume_with_an_open_alarm_that_it_fell_does_not_tell_it_twice(
+    difference: float, signal: str, changes: dict[str, Any], is_told: bool
+) -> None:
+    make_incident(quiet_volume(), effect={"difference": difference}, signal=signal, **changes)
+    assert watch(checked_until(18)) == (not is_told)
+    assert problems.survey(now_after(18)).count("silent") == (not is_told)
+
+
+def test_watch_of_volume_whose_alarm_comes_after_the_silence_leaves_both_open() -> None:
+    monitor = quiet_volume()
+    now = checked_until(18)
+    watch(now)
+    make_incident(monitor, effect={"difference": -8.0})
+    assert watch(now + MINUTE) == 0
+    assert Incident.objects.open().count() == 2
 
 
 def test_watch_of_feedback_grants_the_age_that_responses_need() -> None:
@@ -348,7 +428,8 @@ def test_survey_takes_as_many_queries_for_many_monitors(django_assert_num_querie
     close(0)
     for number in range(5):
         make_monitor(name=f"m{number}")
-    with django_assert_num_queries(3):
+    Monitor.objects.update(metric="volume")
+    with django_assert_num_queries(4):
         problems.survey(now_after(0))
 
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from django.core.exceptions import ValidationError
 
@@ -134,3 +135,18 @@ def test_monitor_of_an_unclassified_metric_is_refused_at_the_metric() -> None:
     with pytest.raises(ValidationError) as refused:
         monitor.clean()
     assert set(refused.value.message_dict) == {"metric"}
+
+
+def test_guard_of_a_rare_event_finds_that_it_became_more_frequent() -> None:
+    random = np.random.default_rng(4)
+    watch = SloGuard(level=0.01).watch(Metric("error", bounds=(0.0, 1.0), is_higher_better=False))
+
+    def alarms(share: float) -> int:
+        run, found = watch.resume({}), 0
+        for number in range(2_000):
+            sample = Sample.of_shares(300.0 * number, 300.0, int(random.binomial(200, share)), 200)
+            found += run.take(sample, budget_per_second=1 / (8_640 * 300)).finding is not None
+        return found
+
+    assert alarms(0.01) <= 2
+    assert alarms(0.02) > 5

@@ -21,7 +21,7 @@ from monitoring.offline import report, words
 
 
 class Command(BaseCommand):
-    help = "Run a detector over a CSV file of timestamp,value[,n]: learn from its first part, watch the rest."
+    help = "Run a detector over a CSV file of timestamp,value[,n]: learn from its first part, or nothing, and watch the rest."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -45,7 +45,13 @@ class Command(BaseCommand):
             "--zone", default="UTC", help="Of times without one, of hours, and of what is shown."
         )
         parser.add_argument("--value-is", choices=get_args(questions.ValueIs), help="See docs/detect.md.")
-        parser.add_argument("--bounds", type=_bounds, metavar="LOW,HIGH", help="Of a distribution's values.")
+        parser.add_argument("--bounds", type=_bounds, metavar="LOW,HIGH", help="Of values.")
+        parser.add_argument("--level", type=float, help="Of slo_guard: the mean that is required.")
+        parser.add_argument("--margin", type=float, help="Of slo_guard: by how much it may be missed (0).")
+        parser.add_argument("--objective", type=float, help="Of burn_rate: share of good records, as 0.999.")
+        parser.add_argument(
+            "--worse-is", choices=get_args(questions.WorseIs), help="Of slo_guard and burn_rate: which side."
+        )
         parser.add_argument("--plot", metavar="FILE.svg", help="Draw values, alarms and evidence.")
         parser.add_argument("--json", action="store_true", dest="is_json", help="Print JSON.")
 
@@ -78,6 +84,10 @@ def _question(options: dict[str, Any]) -> questions.Question:
         zone=options["zone"],
         value_is=options["value_is"],
         bounds=options["bounds"],
+        level=options["level"],
+        margin=options["margin"],
+        worse_is=options["worse_is"],
+        objective=options["objective"],
     )
 
 
