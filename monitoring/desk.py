@@ -6,14 +6,15 @@ from datetime import datetime
 from typing import Any
 
 from feedback.stats import Window
-from monitoring import attribution, budget
+from monitoring import attribution, budget, incidents
 from monitoring.gathering import at_once, key_of, labels_of
 from monitoring.models import DriftEvaluation, Incident, Monitor, MonitorSlice, Signal
 from monitoring.monitors.sample import Sample
 from monitoring.references import Known
 from monitoring.slices import ALL, OTHER
 from monitoring.sources import Bucket, Source, empty_sample
-from monitoring.tracking import SAME_STORY, TrackedSlice
+from monitoring.stories import Change, forget
+from monitoring.tracking import TrackedSlice
 
 _WRITTEN = ["is_tracked", "labels", "evidence", "log_evidence", "recovery", "bucket_at", "last_row_at"]
 
@@ -51,24 +52,32 @@ class Desk:
         found = [(self._tracked(key), samples[key]) for key in sorted(samples, key=lambda key: key != ALL)]
         return [(tracked, sample) for tracked, sample in found if tracked is not None]
 
-    def told_by(self, row: MonitorSlice, onset_at: datetime, best: tuple[str, str] | None) -> Incident | None:
-        """The open incident of the whole, or for the whole that of the part which explains it."""
-        if row.key != ALL:
-            whole = self.open.get(ALL)
-            return whole if whole is not None and onset_at >= whole.onset_at - SAME_STORY else None
-        if best is None:
-            return None
-        for key, incident in self.open.items():
-            is_near = abs(onset_at - incident.onset_at) <= SAME_STORY
-            if key != ALL and is_near and incident.labels.get(best[0]) == best[1]:
-                return incident
-        return None
+    def noted_on(self, change: Change) -> Incident | None:
+        """The open incident on which the same was noted of this slice before; a lasting one first."""
+        others = {one.pk: one for key, one in self.open.items() if key != change.key}
+        notes = incidents.notes_of(change.key, others)
+        found = [others[pk] for pk, label in notes if change.is_like(label)]
+        return min(found, key=lambda one: one.signal == Signal.ANOMALY, default=None)
 
-    def opened(self, row: MonitorSlice, incident: Incident | None) -> None:
-        if incident is None:
-            self.open.pop(row.key, None)
+    def told_by(self, change: Change) -> Incident | None:
+        """The open incident of the whole, or for the whole that of the part which explains it, if it tells the same."""
+        if change.key != ALL:
+            told = [self.open[ALL]] if ALL in self.open else []
         else:
-            self.open[row.key] = incident
+            told = [one for key, one in self.open.items() if key != ALL and change.is_explained_by(one)]
+        return next((one for one in told if change.is_told_by(one)), None)
+
+    def opened(self, row: MonitorSlice, incident: Incident) -> None:
+        self.open[row.key] = incident
+
+    def ended(self, row: MonitorSlice, incident: Incident) -> None:
+        """What was only noted on it has to be found and told by itself from now on."""
+        self.open.pop(row.key, None)
+        for key in incidents.noted_slices(incident) - set(self.open):
+            if key in self.used:
+                self.used[key].start_anew()
+            elif key in self.rows:
+                forget(self.rows[key])
 
     def explained(self, row: MonitorSlice, onset_at: datetime, end: datetime) -> dict[str, Any]:
         """Which group explains the change of everything that is watched; nothing where there is no reference."""
@@ -80,6 +89,7 @@ class Desk:
 
     def save(self) -> None:
         """Write evaluations, evidence, sizes of open incidents and what was used of the budget."""
+        self._forget_absent()
         used = list(self.used.values())
         if not used:
             return
@@ -99,6 +109,19 @@ class Desk:
             signals=sum(tracked.signal_count for tracked in used),
             inhibited=sum(tracked.inhibited_count for tracked in used),
         )
+
+    def _forget_absent(self) -> None:
+        """What the reference does not know any more gives up its share of the budget, until a later one knows it again.
+
+        Otherwise the time of its absence would count when it comes back, beside that of the slice which had its place.
+        """
+        absent = [row for row in self.rows.values() if row.is_tracked and row.key not in self.known.rows]
+        if not self.known.is_limited or not absent:
+            return
+        for row in absent:
+            row.is_tracked = False
+            forget(row)
+        MonitorSlice.objects.bulk_update(absent, ["is_tracked", "evidence", "recovery", "log_evidence"])
 
     def _give_place(self, bucket: Bucket) -> None:
         if not self.monitor.split_by or self.known.is_limited:

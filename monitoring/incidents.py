@@ -4,7 +4,7 @@ Every transition is one event, one new version and, where somebody is told, one 
 Locks are taken in one order: the monitor, where there is one, then the incident.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -92,9 +92,21 @@ def open_or_note(
 
 
 def note_slice(incident: Incident, key: str, details: dict[str, Any], *, now: datetime) -> None:
-    """An alarm about a part, or about the whole, of what is told already: written down once, told to nobody."""
-    if not incident.events.filter(kind=EventKind.NOTED, details__slice=key).exists():
-        _move(incident, EventKind.NOTED, now=now, details={"slice": key, **details})
+    """An alarm about a part, or about the whole, of what is told already: written down, told to nobody."""
+    _move(incident, EventKind.NOTED, now=now, details={"slice": key, **details})
+
+
+def notes_of(key: str, on: Collection[UUID]) -> list[tuple[UUID, str]]:
+    """On which of these incidents a slice was noted, and with which label."""
+    if not on:
+        return []
+    found = IncidentEvent.objects.filter(incident__in=on, kind=EventKind.NOTED, details__slice=key)
+    return [(pk, label or "") for pk, label in found.values_list("incident", "details__label")]
+
+
+def noted_slices(incident: Incident) -> set[str]:
+    """Keys of the slices whose alarms were noted on it instead of being told."""
+    return set(incident.events.filter(kind=EventKind.NOTED).values_list("details__slice", flat=True))
 
 
 def open_unless_known(
@@ -143,7 +155,7 @@ def open_incident(place: MonitorSlice) -> Incident | None:
 
 
 def recover(incident: Incident, *, now: datetime) -> None:
-    """A first good judgement."""
+    """Enough good judgements to say so."""
     if incident.state != IncidentState.RECOVERING:
         _move(incident, EventKind.RECOVERING, now=now, state=IncidentState.RECOVERING)
 
@@ -239,12 +251,21 @@ def _resolve(
     said = {**(details or {}), "resolution": resolution, "note": note[:1000]}
     _move(incident, EventKind.RESOLVED, now=now, by=by, tell=MessageKind.RESOLVE, details=said, **changes)
     if incident.monitor is not None:
-        # What led to this incident must not open the next one; starting anew never breaks the budget.
-        MonitorSlice.objects.filter(monitor=incident.monitor, key=incident.slice_key).update(
-            evidence={}, recovery={}, log_evidence=None
-        )
+        _start_anew(incident)
     _after_commit(metrics.INCIDENTS_RESOLVED.labels(resolution).inc)
     _after_commit(partial(log.info, "incident.resolved", resolution=str(resolution), **_ids(incident)))
+
+
+def _start_anew(incident: Incident) -> None:
+    """What led to this incident must not open the next one; starting anew never breaks the budget.
+
+    What was only noted on it is told by nobody now, so those slices start anew too: a burn rate fires once until it is below.
+    """
+    told = Incident.objects.open().filter(monitor=incident.monitor).values_list("slice_key", flat=True)
+    keys = {incident.slice_key} | (noted_slices(incident) - set(told))
+    MonitorSlice.objects.filter(monitor=incident.monitor, key__in=keys).update(
+        evidence={}, recovery={}, log_evidence=None
+    )
 
 
 def _locked(incident_id: UUID) -> Incident:

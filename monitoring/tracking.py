@@ -1,27 +1,33 @@
 """One slice during one check: its evidence, its evaluations and its incident. Nothing here takes locks or decides when."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from django.conf import settings
 
 from monitoring import incidents
-from monitoring.models import DriftEvaluation, Incident, MonitorSlice, Resolution, Severity, Signal
+from monitoring.models import (
+    DriftEvaluation,
+    Incident,
+    IncidentState,
+    MonitorSlice,
+    Resolution,
+    Severity,
+    Signal,
+)
 from monitoring.monitors.recovery import Recovery
 from monitoring.monitors.sample import Sample
 from monitoring.monitors.size import Size
 from monitoring.monitors.watch import Finding, Run, Taken, Watch
 from monitoring.slices import described
 from monitoring.sources import title_of
+from monitoring.stories import Change, Story, forget
 
 log = structlog.get_logger(__name__)
-
-SAME_STORY = timedelta(hours=6)
-"""An alarm of a part whose onset is not earlier than this before the whole's tells nothing new."""
 
 _LOWER = {
     Severity.CRITICAL: Severity.ERROR,
@@ -33,15 +39,6 @@ _LOWER = {
 
 class UnusableBucket(Exception):
     """A bucket holds values that the metric's definition excludes; the check waits until a person has put it right."""
-
-
-class Story(Protocol):
-    """What the slices of one monitor know of each other."""
-
-    def told_by(self, row: MonitorSlice, onset_at: datetime, best: tuple[str, str] | None) -> Incident | None:
-        """The open incident that tells of this already; best: dimension and value that explain the change."""
-
-    def opened(self, row: MonitorSlice, incident: Incident | None) -> None: ...
 
 
 @dataclass
@@ -61,6 +58,8 @@ class TrackedSlice:
     alarm_count: int = 0
     signal_count: int = 0
     inhibited_count: int = 0
+    has_signalled: bool = False
+    """Whether the open incident was counted as a signal during this check."""
 
     def __post_init__(self) -> None:
         self.recovery = Recovery.from_json(self.row.recovery)
@@ -81,13 +80,18 @@ class TrackedSlice:
         self.evaluations.append(self._evaluation(sample, at, taken, is_frozen=is_frozen))
         if taken.finding is not None:
             self._alarm(taken.finding, at)
-        elif self.incident is not None and not is_frozen:
+        elif self.incident is not None and self.watch.recovers and not is_frozen:
             self._judge(self.incident, sample, at)
 
     def settle(self) -> None:
         """Put what is known now into the rows; to be saved by the check."""
         self.row.evidence = self.run.as_json()
         self.row.recovery = self.recovery.as_json()
+
+    def start_anew(self) -> None:
+        """Forget all evidence; this never breaks the budget."""
+        self.run, self.recovery = self.watch.resume({}), Recovery()
+        forget(self.row)
 
     def _log_evidence(self) -> float:
         known = self.row.log_evidence
@@ -123,45 +127,62 @@ class TrackedSlice:
         )
 
     def _alarm(self, finding: Finding, at: datetime) -> None:
-        # A second finding while the first is not over: it was no single bucket.
-        is_new = self.incident is None
-        is_signal = finding.is_single and is_new
-        # What a change says again while it is open is no further alarm.
-        self.signal_count += is_signal
-        self.alarm_count += is_new and not is_signal
-        onset_at = datetime.fromtimestamp(finding.onset_at, UTC)
-        if self.incident is not None:
-            onset_at = self.incident.onset_at
-        evidence = {} if self.incident is not None else self._evidence(finding, onset_at, at)
-        if self.incident is None and self._is_told(finding, onset_at, evidence):
+        if self.incident is None:
+            self._tell(finding, at)
             return
+        # What is said again is no further alarm. But a second finding while the first is not over: it was no single bucket.
+        is_escalated = self.incident.signal == Signal.ANOMALY
+        self.alarm_count += is_escalated
+        self.signal_count -= is_escalated and self.has_signalled
+        self._open(finding, self.incident.onset_at, self._grown(self.incident), {})
+
+    def _tell(self, finding: Finding, at: datetime) -> None:
+        """Open an incident, unless one that is open tells of it already."""
+        onset_at = datetime.fromtimestamp(finding.onset_at, UTC)
+        change = Change(self.row.key, finding, onset_at, self.watch)
+        noted_on = self.story.noted_on(change)
+        change = replace(change, is_signal=finding.is_single and noted_on is None)
+        if noted_on is not None and noted_on.signal != Signal.ANOMALY:
+            self.inhibited_count += 1
+            return
+        evidence = self._evidence(finding, onset_at, at)
+        best = (evidence.get("explanation") or {}).get("best")
+        change = replace(change, best=None if best is None else (best["dimension"], best["value"]))
+        told = self.story.told_by(change)
+        if told is not None:
+            self.inhibited_count += 1
+            said = {"title": self._title(finding, None), "onset_at": onset_at.isoformat(), **evidence}
+            incidents.note_slice(told, self.row.key, said, now=self.now)
+            return
+        self.has_signalled = change.is_signal
+        self.signal_count += change.is_signal
+        self.alarm_count += not change.is_signal
+        size = self._since(onset_at)
+        self._open(finding, onset_at, size, evidence, single_at=at if change.is_signal else None)
+
+    def _open(
+        self,
+        finding: Finding,
+        onset_at: datetime,
+        size: Size,
+        evidence: dict[str, Any],
+        single_at: datetime | None = None,
+    ) -> None:
+        """single_at: of the only bucket."""
         self.recovery = Recovery()
-        monitor = self.row.monitor
+        severity = self.row.monitor.severity
         self.incident = incidents.open_or_note(
             self.row,
-            title=self._title(finding, at if is_signal else None),
-            signal=Signal.ANOMALY if is_signal else Signal.DRIFT,
-            severity=_LOWER[Severity(monitor.severity)] if is_signal else monitor.severity,
+            title=self._title(finding, single_at),
+            signal=Signal.DRIFT if single_at is None else Signal.ANOMALY,
+            severity=severity if single_at is None else _LOWER[Severity(severity)],
             onset_at=onset_at,
-            effect=self._effect(self._since(onset_at)),
+            effect=self._effect(size),
             evidence=evidence,
             log_evidence=finding.log_evidence,
             now=self.now,
         )
         self.story.opened(self.row, self.incident)
-
-    def _is_told(self, finding: Finding, onset_at: datetime, evidence: Mapping[str, Any]) -> bool:
-        best = (evidence.get("explanation") or {}).get("best")
-        named = None if best is None else (best["dimension"], best["value"])
-        told = self.story.told_by(self.row, onset_at, named)
-        if told is None:
-            return False
-        self.inhibited_count += 1
-        self.signal_count -= finding.is_single
-        self.alarm_count -= not finding.is_single
-        details = {"title": self._title(finding, None), "onset_at": onset_at.isoformat(), **evidence}
-        incidents.note_slice(told, self.row.key, details, now=self.now)
-        return True
 
     def _evidence(self, finding: Finding, onset_at: datetime, at: datetime) -> dict[str, Any]:
         end = at + timedelta(seconds=settings.BUCKET_SECONDS)
@@ -179,28 +200,30 @@ class TrackedSlice:
     def _judge(self, incident: Incident, sample: Sample, at: datetime) -> None:
         """Is the open incident over, on its way, or as bad as before?"""
         monitor = self.row.monitor
-        was_recovering = self.recovery.in_band_count > 0
+        count = monitor.resolve_after_buckets
         self.recovery = self.recovery.observe(
             self.watch.deviations(sample),
             at=at.timestamp(),
             n_min=monitor.recovery_n_min if self.watch.is_of_records else 1,
         )
-        if self.recovery.in_band_count == 0:
-            incident.effect = self._effect(self._with(Size.from_json(incident.effect), self.evaluations[-1]))
-            if was_recovering:
-                incidents.relapse(incident, now=self.now)
-            return
-        incidents.recover(incident, now=self.now)
-        if self.recovery.is_complete(
-            until=at.timestamp() + settings.BUCKET_SECONDS,
-            count=monitor.resolve_after_buckets,
-            hold_seconds=monitor.hold_seconds,
-        ):
+        if self.recovery.is_credible(count=count):
+            incidents.recover(incident, now=self.now)
+        elif self.recovery.in_band_count == 0:
+            incidents.relapse(incident, now=self.now)
+        if incident.state != IncidentState.RECOVERING:
+            # The way back does not show how large the change is.
+            incident.effect = self._effect(self._grown(incident))
+        until = at.timestamp() + settings.BUCKET_SECONDS
+        if self.recovery.is_complete(until=until, count=count, hold_seconds=monitor.hold_seconds):
             incident.save(update_fields=["effect"])
             incidents.end(incident, Resolution.RECOVERED, now=self.now)
-            self.incident, self.recovery, self.run = None, Recovery(), self.watch.resume({})
-            self.row.log_evidence = None
-            self.story.opened(self.row, None)
+            self.incident, self.has_signalled = None, False
+            self.start_anew()
+            self.story.ended(self.row, incident)
+
+    def _grown(self, incident: Incident) -> Size:
+        """With the last bucket; what lies between the onset and the opening is read once, when it is opened."""
+        return self._with(Size.from_json(incident.effect), self.evaluations[-1])
 
     def _since(self, onset_at: datetime) -> Size:
         stored = self.row.evaluations.filter(bucket_at__gte=onset_at, is_frozen=False) if self.row.pk else ()

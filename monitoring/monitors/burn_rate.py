@@ -89,6 +89,7 @@ class BurnWatch:
     """budget: the share that may be bad, in (0, 1). What is shown is the share of bad records."""
 
     is_of_records: ClassVar[bool] = True
+    recovers: ClassVar[bool] = True
 
     budget: float
     is_higher_better: bool
@@ -140,3 +141,7 @@ class BurnWatch:
 
     def complaint(self, label: str) -> str:
         return f"uses up its error budget too fast: {label}"
+
+    def is_same_change(self, label: str, other: str) -> bool:
+        """Faster or slower, it is the same budget."""
+        return True

@@ -29,33 +29,40 @@ class Deviation:
 
     worth: how many independent records these count for; margin is the mean over records. Both merge exactly enough to
     read, not to bet on. is_strict: healthy values lie on the good side, so noise is no excuse; otherwise they lie at 0, and a
-    small sample is off half of the time.
+    small sample is off half of the time. spread: of whole buckets, the variance of one of them as it was learnt: what one or
+    two of them show of it is chance.
     """
 
     excess: Moments
     margin: float
     worth: float
     is_strict: bool = False
+    spread: float = 0.0
 
     def __add__(self, other: Deviation) -> Deviation:
         n = self.excess.n + other.excess.n
         if n == 0:
             return self
         margin = (self.margin * self.excess.n + other.margin * other.excess.n) / n
-        return Deviation(self.excess + other.excess, margin, self.worth + other.worth, self.is_strict)
+        spread = (self.spread * self.excess.n + other.spread * other.excess.n) / n
+        return Deviation(self.excess + other.excess, margin, self.worth + other.worth, self.is_strict, spread)
 
     @property
     def error(self) -> float:
         """Standard error of the mean excess; infinite for less than two records."""
-        if self.excess.n < 2 or self.worth <= 0:
+        if self.worth <= 0 or (self.excess.n < 2 and not self.spread):
             return math.inf
-        return math.sqrt(self.excess.m2 / (self.excess.n - 1) / self.worth)
+        shown = self.excess.m2 / (self.excess.n - 1) if self.excess.n > 1 else 0.0
+        return math.sqrt(max(shown, self.spread) / self.worth)
 
     @property
     def is_in_band(self) -> bool:
-        """Not off by more than half of what is tolerated; what lies above neither fires nor recovers."""
-        slack = 0.0 if self.is_strict else self.error
-        return self.excess.mean <= max(self.margin / 2, slack)
+        """Not off by more than half of what is tolerated; what lies above neither fires nor recovers.
+
+        Few records get the benefit of the doubt, but not where nothing is known of their error, and no whole buckets.
+        """
+        has_slack = not (self.is_strict or self.spread) and math.isfinite(self.error)
+        return self.excess.mean <= max(self.margin / 2, self.error if has_slack else 0.0)
 
     @property
     def is_off(self) -> bool:
@@ -70,12 +77,13 @@ class Deviation:
         return self.excess.mean + (_Z if self.is_strict else _Z_OF_SEVERAL) * self.error <= self.margin
 
     def as_json(self) -> list[float]:
-        return [self.excess.n, self.excess.mean, self.excess.m2, self.margin, self.worth, self.is_strict]
+        moments = self.excess
+        return [moments.n, moments.mean, moments.m2, self.margin, self.worth, self.is_strict, self.spread]
 
     @classmethod
     def from_json(cls, state: Sequence[Any]) -> Self:
-        n, mean, m2, margin, worth, is_strict = state
-        return cls(Moments(int(n), mean, m2), margin, worth, bool(is_strict))
+        n, mean, m2, margin, worth, is_strict, *rest = state
+        return cls(Moments(int(n), mean, m2), margin, worth, bool(is_strict), *rest)
 
 
 Deviations = tuple[Deviation, ...]
@@ -132,9 +140,9 @@ def of_volume(reference: VolumeReference, sides: Sides, sample: Sample) -> Devia
     slot = reference.when.slot(sample.at)
     expected, margin = max(reference.expected[slot], 1e-9), reference.margins[slot]
     ratio = sample.n / expected - 1
-    worth = 1 / reference.inflation
-    up = Deviation(Moments(1, ratio, 0.0), margin, worth)
-    down = Deviation(Moments(1, -ratio, 0.0), margin, worth)
+    worth, spread = 1 / reference.inflation, 1 / expected + reference.dispersion
+    up = Deviation(Moments(1, ratio, 0.0), margin, worth, spread=spread)
+    down = Deviation(Moments(1, -ratio, 0.0), margin, worth, spread=spread)
     return {"up": (up,), "down": (down,), "both": (up, down)}[sides]
 
 

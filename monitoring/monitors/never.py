@@ -8,19 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from monitoring.monitors.clock import elapsed_until, time_in
-from monitoring.monitors.deviation import Deviation, Deviations
+from monitoring.monitors.deviation import Deviations
 from monitoring.monitors.kind import Metric, Unwatchable, values_of
 from monitoring.monitors.learnt import Learnt
 from monitoring.monitors.sample import Sample
 from monitoring.monitors.watch import Finding, State, Taken
-from triageops.stats.moments import Moments
 
 LABEL = "event"
 
 
 @dataclass(frozen=True)
 class Never:
-    """A stop rule, not a test: the alarm is true whenever the record is."""
+    """A stop rule, not a test: the alarm is true whenever the record is, and only a person ends it."""
 
     name: ClassVar[str] = "never"
     title: ClassVar[str] = "never: a single event is one too many"
@@ -62,6 +61,7 @@ class NeverWatch:
     """What is shown is the share of records that are events."""
 
     is_of_records: ClassVar[bool] = True
+    recovers: ClassVar[bool] = False
 
     above: float = 0.0
 
@@ -94,15 +94,14 @@ class NeverWatch:
         return 0.0, 0.0
 
     def deviations(self, sample: Sample) -> Deviations:
-        """In band, and settled, without any event only."""
-        if not sample.n:
-            return ()
-        share = self.events(sample) / sample.n
-        spread = sample.n * share * (1 - share)
-        return (Deviation(Moments(sample.n, share, spread), 0.0, float(sample.n), is_strict=True),)
+        """Nothing: that it did not happen again does not undo it."""
+        return ()
 
     def complaint(self, label: str) -> str:
         return "happened"
+
+    def is_same_change(self, label: str, other: str) -> bool:
+        return True
 
 
 @dataclass
@@ -118,7 +117,7 @@ class NeverRun:
         self.freeze(sample)
         if not self.watch.events(sample):
             return Taken(-math.inf, elapsed_seconds=elapsed)
-        return Taken(0.0, Finding(LABEL, sample.at, 0.0, is_single=True), elapsed)
+        return Taken(0.0, Finding(LABEL, sample.at, 0.0), elapsed)
 
     def freeze(self, sample: Sample) -> None:
         self.at = max(sample.at + sample.seconds, self.at or 0.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from monitoring.monitors.deviation import Deviations
 from monitoring.monitors.drift import Detector, anomaly
@@ -20,6 +20,9 @@ ANOMALY_SHARE = 0.2
 """Of a detector's budget, for buckets that are impossible by themselves."""
 
 _BEYOND_DOUBT = math.log(1000)
+
+_SAME_CHANGE = ({"down", "bottom tail"}, {"up", "top tail"}, {"wider", "bottom tail", "top tail"})
+"""Labels of bets that may speak of one and the same change."""
 
 State = Mapping[str, Any]
 """What a run knows, as JSON; empty: nothing yet."""
@@ -69,6 +72,10 @@ class Watch(Protocol):
     def is_of_records(self) -> bool:
         """Whether values are of records, so that larger buckets say more; no: of whole buckets, the empty ones too."""
 
+    @property
+    def recovers(self) -> bool:
+        """Whether good buckets end an incident; no: what happened stays true, and only a person ends it."""
+
     def resume(self, state: State) -> Run:
         """Go on from what a run wrote; ValueError when it cannot be read."""
 
@@ -87,6 +94,9 @@ class Watch(Protocol):
     def complaint(self, label: str) -> str:
         """What a finding says of the metric, as in “{metric} {complaint}”."""
 
+    def is_same_change(self, label: str, other: str) -> bool:
+        """Whether two findings may speak of one change: not where one rises and the other falls."""
+
 
 @dataclass(frozen=True)
 class Betting:
@@ -99,6 +109,7 @@ class Betting:
     judge: Callable[[Sample], Deviations]
     words: Mapping[str, str]
     anomaly_share: float = ANOMALY_SHARE
+    recovers: ClassVar[bool] = True
 
     @property
     def is_of_records(self) -> bool:
@@ -125,6 +136,9 @@ class Betting:
 
     def complaint(self, label: str) -> str:
         return self.words.get(label, f"has changed ({label})")
+
+    def is_same_change(self, label: str, other: str) -> bool:
+        return label == other or any({label, other} <= labels for labels in _SAME_CHANGE)
 
 
 @dataclass

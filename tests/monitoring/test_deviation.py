@@ -42,6 +42,9 @@ def side(excess: float, n: int = 100, *, sd: float = 0.1, is_strict: bool = Fals
         (0.055, 4, True, (False, True, False)),
         (0.05, 4, True, (True, False, False)),
         (0.0, 1, False, (True, False, False)),
+        # Of one record no error is known: no excuse, and no proof.
+        (0.06, 1, False, (False, False, False)),
+        (9.0, 1, False, (False, False, False)),
     ],
 )
 def test_side_is_in_band_off_or_settled(
@@ -111,6 +114,36 @@ def test_volume_deviates_by_the_part_of_what_was_expected_and_silence_by_all_of_
     silent = of_volume(COUNTS, "down", Sample(0, LENGTH))
     assert silent[0].excess.mean == 1.0
     assert merged([silent] * 5)[0].is_off
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"),
+    # Half of the margin is 5 records of 50; chance alone makes 7, and three times that are beyond the margin for sure.
+    [
+        (50, (True, False)),
+        (46, (True, False)),
+        (40, (False, False)),
+        (20, (False, False)),
+        (15, (False, True)),
+    ],
+)
+def test_bucket_of_a_volume_has_the_error_that_was_learnt_and_no_slack(
+    n: int, expected: tuple[bool, bool]
+) -> None:
+    (down,) = of_volume(COUNTS, "down", Sample(0, LENGTH, n))
+    assert (down.is_in_band, down.is_off) == expected
+    assert down.error == pytest.approx(math.sqrt(COUNTS.inflation * (1 / 50 + COUNTS.dispersion)), rel=0.05)
+    assert not down.is_settled
+
+
+def test_buckets_of_a_volume_that_wobble_more_than_was_learnt_have_the_larger_error() -> None:
+    shown = merged([of_volume(COUNTS, "down", Sample(0, LENGTH, n)) for n in (20, 80) * 8])
+    assert shown[0].error == pytest.approx(0.62 / 4, rel=0.1)
+    assert Deviation.from_json(json.loads(json.dumps(shown[0].as_json()))) == shown[0]
+
+
+def test_side_that_an_earlier_release_wrote_can_be_read() -> None:
+    assert Deviation.from_json(side(0.05).as_json()[:6]) == side(0.05)
 
 
 @pytest.mark.parametrize(("worse", "excess"), [("lower", 0.1), ("higher", -0.1)])

@@ -6,7 +6,6 @@ import pytest
 
 from monitoring.monitors.kind import InvalidParameters, Metric, Unwatchable
 from monitoring.monitors.never import Never
-from monitoring.monitors.recovery import Recovery
 from monitoring.monitors.replay import follow
 from monitoring.monitors.sample import Sample
 from tests.monitoring.kinds import ARRIVALS, ERRORS, LENGTH, QUALITY, sampled, shared
@@ -20,7 +19,7 @@ def test_single_event_among_many_fires_in_its_own_bucket() -> None:
     samples = [shared(number, int(number == 3), 10_000) for number in range(6)]
     told = follow(WATCH, samples, budget_per_second=1e-9)
     assert [(one.at, one.onset_at, one.is_single, one.value) for one in told.alarms] == [
-        (4 * LENGTH, 3 * LENGTH, True, 1e-4)
+        (4 * LENGTH, 3 * LENGTH, False, 1e-4)
     ]
     assert told.log_evidence == [-math.inf] * 3 + [0.0] + [-math.inf] * 2
     assert WATCH.complaint(told.alarms[0].label) == "happened"
@@ -72,12 +71,9 @@ def test_frozen_event_does_not_fire() -> None:
     assert told.alarms == []
 
 
-def test_recovery_is_of_records_without_any_event() -> None:
-    recovery = Recovery()
-    for number in range(3):
-        recovery = recovery.observe(WATCH.deviations(shared(number, 0, 50)), at=number * LENGTH, n_min=20)
-    assert recovery.is_complete(until=3 * LENGTH, count=3, hold_seconds=600)
-    assert recovery.observe(WATCH.deviations(shared(3, 1, 5_000)), at=3 * LENGTH, n_min=20) == Recovery()
+def test_records_without_any_event_say_nothing_of_a_recovery() -> None:
+    assert not WATCH.recovers
+    assert WATCH.deviations(shared(0, 0, 50)) == ()
 
 
 def test_metrics_and_parameters_that_cannot_work_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +66,38 @@ def test_noise_around_nothing_is_no_relapse_unless_healthy_values_lie_on_the_goo
     # The band is 0.05, and of 4 records chance alone gives 0.058.
     shown = [off_by(excess, 4, is_strict=is_strict) for excess in (0.055, -0.05, 0.055)]
     assert observed(*shown, n_min=1).in_band_count == count
+
+
+@pytest.mark.parametrize(
+    ("is_strict", "good", "count", "is_credible"),
+    [
+        (True, 1, 3, True),
+        (False, 2, 3, False),
+        (False, 3, 3, True),
+        (False, 5, 12, False),
+        (False, 6, 12, True),
+        (False, 2, 1, False),
+    ],
+)
+def test_way_back_is_credible_after_the_first_good_judgement_of_a_fixed_level_only(
+    is_strict: bool, good: int, count: int, is_credible: bool
+) -> None:
+    recovery = observed(*[off_by(0.0, is_strict=is_strict)] * good)
+    assert recovery.is_credible(count=count) is is_credible
+    assert not Recovery().is_credible(count=1)
+
+
+def test_something_a_little_off_is_seldom_taken_for_on_its_way_back() -> None:
+    random = np.random.default_rng(1)
+    recovery, is_recovering, count = Recovery(), False, 0
+    for number in range(3000):
+        excess = float(random.normal(0.15, SD / np.sqrt(4)))
+        recovery = recovery.observe(off_by(excess, 4, is_strict=False), at=300.0 * number, n_min=1)
+        if recovery.in_band_count == 0:
+            is_recovering = False
+        elif recovery.is_credible(count=3) and not is_recovering:
+            is_recovering, count = True, count + 1
+    assert count <= 12
 
 
 @given(st.lists(st.tuples(st.integers(1, 60), st.floats(-0.2, 0.2), st.booleans()), max_size=30))

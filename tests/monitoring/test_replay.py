@@ -68,7 +68,7 @@ def test_state_goes_on_where_another_run_ended() -> None:
 def test_alarm_of_one_bucket_shows_that_bucket() -> None:
     told = follow(Never().watch(ERRORS), [shared(0, 0, 10), shared(1, 5, 10)], budget_per_second=BUDGET)
     (alarm,) = told.alarms
-    assert (alarm.n, alarm.value, alarm.usual, alarm.is_single) == (10, 0.5, 0.0, True)
+    assert (alarm.n, alarm.value, alarm.usual, alarm.is_single) == (10, 0.5, 0.0, False)
 
 
 def test_nothing_to_follow_is_no_alarm() -> None:
