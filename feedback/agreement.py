@@ -24,7 +24,7 @@ from django.db.backends.utils import CursorWrapper
 
 from feedback import cells
 from feedback.cells import Emitted, Times
-from feedback.models import Direction, EvaluatorKind, FeedbackType, QualityMetric
+from feedback.models import Direction, EvaluatorKind, FeedbackType, QualityMetric, RollupCursor
 from feedback.shapes import RESPONSE_METRICS
 
 PREFIX = "agreement:"
@@ -63,6 +63,11 @@ ORDER BY r.id, s.id, s.revision
 def age() -> timedelta:
     """How old the beginning of a bucket is when the bucket is looked at."""
     return timedelta(hours=settings.AGREEMENT_HOURS, seconds=settings.BUCKET_SECONDS)
+
+
+def counted_until() -> datetime | None:
+    """All buckets that begin before this are in, for good; None before the first run."""
+    return RollupCursor.objects.filter(name="agreement").values_list("closed_until", flat=True).first()
 
 
 @dataclass

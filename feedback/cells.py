@@ -35,19 +35,34 @@ _COLUMNS = ", ".join((*_KEY_COLUMNS, "n", "null_count", "mean", "m2", "minimum",
 _LOG = LogBins().name
 
 
+_RUNS = timedelta(minutes=2)
+"""From when a fact is received to when the rollups have taken it in, when all is well."""
+
+
 @dataclass(frozen=True)
 class Times:
-    """In which buckets something that occurred at a moment is counted; `age`: how old its bucket is then at least."""
+    """In which buckets something that occurred at a moment is counted.
+
+    age: how old its bucket is then at least. is_again: what was counted before is counted anew, so that it becomes visible
+    by when it was received; not later than at first, unless the rollups stood still then.
+    """
 
     bucket_seconds: int
     closed_until: datetime
     age: timedelta = timedelta(0)
+    is_again: bool = False
 
-    def places(self, occurred_at: datetime) -> tuple[tuple[int, datetime, datetime], ...]:
+    def places(
+        self, occurred_at: datetime, received_at: datetime | None = None
+    ) -> tuple[tuple[int, datetime, datetime], ...]:
         """(grain, bucket_at, visible_at) of the fine and of the hourly bucket."""
         fine = self._start(occurred_at, self.bucket_seconds)
         hour = self._start(occurred_at, HOUR)
-        return (self.bucket_seconds, fine, max(fine + self.age, self.closed_until)), (HOUR, hour, hour)
+        visible_at = max(fine + self.age, self.closed_until)
+        if self.is_again and received_at is not None:
+            counted_at = received_at - _RUNS - timedelta(seconds=settings.LATENESS_SECONDS)
+            visible_at = max(visible_at, self._start(counted_at, self.bucket_seconds))
+        return (self.bucket_seconds, fine, visible_at), (HOUR, hour, hour)
 
     @staticmethod
     def _start(at: datetime, seconds: int) -> datetime:
@@ -92,8 +107,10 @@ class Emitted:
         occurred_at: datetime,
         evaluator: str,
         values: Mapping[str, float | None],
+        *,
+        received_at: datetime | None = None,
     ) -> None:
-        places = self._times.places(occurred_at)
+        places = self._times.places(occurred_at, received_at)
         self.metrics.update(values)
         for slice_ in slices_of(dimensions, attributes, evaluator):
             for place in places:

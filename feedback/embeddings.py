@@ -124,7 +124,8 @@ def _measure(
     for direction, rows in by_centroid.values():
         distances = cosine_distances([row[10] for row in rows], direction)
         for row, distance in zip(rows, distances.tolist(), strict=True):
-            emitted.add(row[:5], msgspec.json.decode(row[5]), row[6], "", {EMBEDDING_DISTANCE: distance})
+            values = {EMBEDDING_DISTANCE: distance}
+            emitted.add(row[:5], msgspec.json.decode(row[5]), row[6], "", values, received_at=row[7])
 
 
 def cosine_distances(vectors: Sequence[bytes], direction: FloatArray) -> FloatArray:

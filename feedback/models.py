@@ -543,7 +543,7 @@ class RollupCursor(models.Model):
         help_text="Facts: no rollup gets a visible_at before this any more. Agreement: all buckets before this are in."
     )
     again_until = models.DateTimeField(
-        null=True, help_text="Agreement: what lies before this is counted anew, and was seen already."
+        null=True, help_text="What lies before this is counted anew, and was seen already."
     )
     updated_at = models.DateTimeField()
 

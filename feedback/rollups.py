@@ -91,8 +91,11 @@ def _oldest_writer() -> datetime | None:
 def rebuild() -> None:
     """Have everything counted anew by the next run, for instance after a restore.
 
-    Facts keep their transaction's id unless it lies in this cluster's future. The buckets are made as if nothing had
-    come late, before the watermarks of the monitors: evidence already used is not used again.
+    Facts keep their transaction's id unless it lies in this cluster's future. Each becomes visible when it was received, as
+    it did at first, so that what is learnt of the past is as old as what is watched. Evidence already used is before the
+    watermarks of the monitors and not used again; only of a monitor that is behind, and only facts that came late while the
+    rollups stood still, could be. What was imported before the very first run counted as if it had come in time, and
+    counts as late from now on.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         # First, as agreement.take_in locks this one before that of the facts.
@@ -108,14 +111,17 @@ def rebuild() -> None:
             )
         cursor.execute("TRUNCATE feedback_rollup, feedback_feedbackrollup")
         cursor.execute(
-            "UPDATE feedback_rollupcursor SET tx = '0', closed_until = %s WHERE name = 'facts'", [_BEGINNING]
+            "UPDATE feedback_rollupcursor SET tx = '0', again_until = greatest(again_until, closed_until), closed_until = %s"
+            " WHERE name = 'facts'",
+            [_BEGINNING],
         )
 
 
 def _one_batch(now: datetime) -> tuple[int, bool]:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
-            "SELECT tx::text, closed_until FROM feedback_rollupcursor WHERE name = 'facts' FOR UPDATE SKIP LOCKED"
+            "SELECT tx::text, closed_until, coalesce(closed_until < again_until, false) FROM feedback_rollupcursor"
+            " WHERE name = 'facts' FOR UPDATE SKIP LOCKED"
         )
         row = cursor.fetchone()
         if row is None:
@@ -123,7 +129,7 @@ def _one_batch(now: datetime) -> tuple[int, bool]:
             cursor.execute(_FIRST_CURSOR, [_BEGINNING, now])
             return 0, cursor.rowcount == 0
         span = next_span(cursor, int(row[0]))
-        times = Times(settings.BUCKET_SECONDS, closed_until=row[1])
+        times = Times(settings.BUCKET_SECONDS, closed_until=row[1], is_again=row[2])
         count = _take_in(cursor, span, times, now)
         closed_until = max(row[1], _closing_now(now)) if span.is_whole else row[1]
         cursor.execute(
@@ -160,20 +166,21 @@ def _take_in(cursor: CursorWrapper, span: Span, times: Times, now: datetime) -> 
 def _responses(cursor: CursorWrapper, span: Span, emitted: Emitted) -> int:
     cursor.execute(
         f"SELECT {_DIMENSIONS}, r.metrics, r.latency_seconds, r.cost, r.input_tokens, r.output_tokens,"
-        " (r.status = 'error')::int, r.cache_hit::int"
+        " (r.status = 'error')::int, r.cache_hit::int, r.received_at"
         " FROM feedback_response r WHERE r.tx >= %s::text::xid8 AND r.tx < %s::text::xid8 ORDER BY r.id",
         [span.start, span.end],
     )
     rows = cursor.fetchall()
     for row in rows:
-        values = dict(zip(RESPONSE_METRICS, row[8:], strict=True)) | _object(row[7])
-        emitted.add(row[:5], _object(row[5]), row[6], "", values)
+        values = dict(zip(RESPONSE_METRICS, row[8:-1], strict=True)) | _object(row[7])
+        emitted.add(row[:5], _object(row[5]), row[6], "", values, received_at=row[-1])
     return len(rows)
 
 
 def _quality(cursor: CursorWrapper, span: Span, emitted: Emitted) -> int:
     select = (
-        f"SELECT {_DIMENSIONS}, q.metrics, q.evaluator_kind, q.evaluator_name, q.evaluator_version, q.id"
+        f"SELECT {_DIMENSIONS}, q.metrics, q.evaluator_kind, q.evaluator_name, q.evaluator_version, q.id,"
+        " greatest(q.received_at, r.received_at)"
         " FROM feedback_qualityrecord q JOIN feedback_response r USING (response_id)"
     )
     cursor.execute(
@@ -186,9 +193,8 @@ def _quality(cursor: CursorWrapper, span: Span, emitted: Emitted) -> int:
     )
     rows = sorted(cursor.fetchall(), key=lambda row: row[11])
     for row in rows:
-        emitted.add(
-            row[:5], _object(row[5]), row[6], evaluator_name(row[8], row[9], row[10]), _object(row[7])
-        )
+        evaluator = evaluator_name(row[8], row[9], row[10])
+        emitted.add(row[:5], _object(row[5]), row[6], evaluator, _object(row[7]), received_at=row[12])
     return len(rows)
 
 

@@ -5,7 +5,8 @@ With w the share and m the mean of a group, 0 in the reference and 1 since the o
     sum_g w1 (m1 - m0)  +  sum_g (w1 - w0) (m0 - M0),
 
 the first sum by what changed within groups, the second by the mix. A group that was not there before counts as if its mean
-had been that of all. Volumes have no mean: a group explains what it has more or less of.
+had been that of all. Volumes have no mean: a group explains what it has more or less of, counted with all that is there by
+now. The change is that of all records, whatever dimension is looked at.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,9 @@ from triageops import wording
 _MOST_GROUPS = 50
 _ENOUGH = 0.5
 _MORE_THAN_ITS_SHARE = 1.25
+_OTHER_COVER = 0.1
+_REST = "\0"
+"""No value of a dimension: PostgreSQL keeps no text with it."""
 
 Shares = Mapping[str, Mapping[str, Sequence[float]]]
 """Dimension -> value -> (n, mean)."""
@@ -96,66 +100,107 @@ def shares_of(source: Source, where: Mapping[str, str], window: Window) -> dict[
 
 
 def explain(source: Source, where: Mapping[str, str], window: Window, before: Shares) -> Explanation:
-    """The change from the reference to this window. Two queries."""
+    """The change from the reference to this window. Two queries, four for the coverage of feedback."""
     after = shares_of(source, where, window)
-    compared = _volume_parts if source.metric.key == VOLUME else _mean_parts
+    is_volume = source.metric.key == VOLUME
+    whole0, whole1 = _whole(before, is_volume=is_volume), _whole(after, is_volume=is_volume)
+    if whole0 is None or whole1 is None or whole0.level == whole1.level:
+        return Explanation(0.0, (), {})
     parts: list[Part] = []
     mix: dict[str, float] = {}
-    change = 0.0
     for dimension, groups in after.items():
         known = before.get(dimension, {})
         # A dimension that the records are chosen by, or that has one value only, explains nothing.
         if dimension in where or len({*groups, *known}) < 2:
             continue
-        change, own, mix[dimension] = compared(dimension, known, groups)
-        parts += own
+        # Nor does one that was not watched yet: what its groups were like is not known.
+        cover0, cover1 = whole0.covered_by(known), whole1.covered_by(groups)
+        if min(cover0, cover1) < _ENOUGH or abs(cover1 - cover0) > _OTHER_COVER:
+            continue
+        compared = _volume_parts if is_volume else _mean_parts
+        own, mix[dimension] = compared(
+            dimension, {**known, **whole0.rest(known)}, {**groups, **whole1.rest(groups)}, (whole0, whole1)
+        )
+        parts += [part for part in own if part.value != _REST]
     parts.sort(key=lambda part: (-part.contribution, part.dimension, part.value))
-    return Explanation(change, tuple(parts), mix)
+    return Explanation(whole1.level - whole0.level, tuple(parts), mix)
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """All records. level: their mean, or of a volume how many a day."""
+
+    n: float
+    level: float
+    is_volume: bool
+
+    def covered_by(self, groups: Mapping[str, Sequence[float]]) -> float:
+        return sum(n for n, _ in groups.values()) / self.n
+
+    def rest(self, groups: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
+        """What none of these groups holds: records without the attribute, and groups too small to be kept."""
+        n = self.n - sum(n for n, _ in groups.values())
+        if n <= 0:
+            return {}
+        if self.is_volume:
+            return {_REST: (n, self.level - sum(rate for _, rate in groups.values()))}
+        return {_REST: (n, (self.n * self.level - sum(m * mean for m, mean in groups.values())) / n)}
+
+
+def _whole(shares: Shares, *, is_volume: bool) -> _Whole | None:
+    """From the dimension that holds most records: those of every response hold all, unless their groups are very many."""
+    groups = max(
+        (list(own.values()) for own in shares.values()), key=lambda own: sum(n for n, _ in own), default=[]
+    )
+    n = sum(n for n, _ in groups)
+    if not n:
+        return None
+    if is_volume:
+        return _Whole(n, sum(rate for _, rate in groups), is_volume=True)
+    return _Whole(n, sum(n * mean for n, mean in groups) / n, is_volume=False)
 
 
 def _mean_parts(
-    dimension: str, before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]]
-) -> tuple[float, list[Part], float]:
-    total0, total1 = sum(n for n, _ in before.values()), sum(n for n, _ in after.values())
-    if not total0 or not total1:
-        return 0.0, [], 0.0
-    mean0 = sum(n * mean for n, mean in before.values()) / total0
-    mean1 = sum(n * mean for n, mean in after.values()) / total1
-    change = mean1 - mean0
-    if not change:
-        return 0.0, [], 0.0
+    dimension: str,
+    before: Mapping[str, Sequence[float]],
+    after: Mapping[str, Sequence[float]],
+    wholes: tuple[_Whole, _Whole],
+) -> tuple[list[Part], float]:
+    whole0, whole1 = wholes
+    change = whole1.level - whole0.level
     parts, mix = [], 0.0
     for value in sorted({*before, *after}):
-        n0, m0 = before.get(value, (0.0, mean0))
+        n0, m0 = before.get(value, (0.0, whole0.level))
         n1, m1 = after.get(value, (0.0, m0))
-        w0, w1 = n0 / total0, n1 / total1
-        mix += (w1 - w0) * (m0 - mean0)
+        w0, w1 = n0 / whole0.n, n1 / whole1.n
+        mix += (w1 - w0) * (m0 - whole0.level)
         if n1:
             contribution = w1 * (m1 - m0) / change
             parts.append(
                 Part(dimension, value, contribution, w0, w1, m0 if value in before else None, m1, int(n1))
             )
-    return change, parts, mix / change
+    return parts, mix / change
 
 
 def _volume_parts(
-    dimension: str, before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]]
-) -> tuple[float, list[Part], float]:
-    rate0, rate1 = sum(rate for _, rate in before.values()), sum(rate for _, rate in after.values())
-    change = rate1 - rate0
-    if not change:
-        return 0.0, [], 0.0
+    dimension: str,
+    before: Mapping[str, Sequence[float]],
+    after: Mapping[str, Sequence[float]],
+    wholes: tuple[_Whole, _Whole],
+) -> tuple[list[Part], float]:
+    rate0, rate1 = (whole.level for whole in wholes)
     parts = []
     for value in sorted({*before, *after}):
         n0, r0 = before.get(value, (0.0, 0.0))
         n1, r1 = after.get(value, (0.0, 0.0))
         share0, share1 = r0 / rate0 if rate0 else 0.0, r1 / rate1 if rate1 else 0.0
-        parts.append(Part(dimension, value, (r1 - r0) / change, share0, share1, r0, r1, int(max(n0, n1))))
-    return change, parts, 0.0
+        contribution = (r1 - r0) / (rate1 - rate0)
+        parts.append(Part(dimension, value, contribution, share0, share1, r0, r1, int(max(n0, n1))))
+    return parts, 0.0
 
 
 def _read(source: Source, where: Mapping[str, str], window: Window) -> ByDimension:
     key = source.metric.key
     if key.startswith(FEEDBACK):
-        return feedback_by_dimension(feedback_kind(key), where, window)
+        return feedback_by_dimension(feedback_kind(key), where, window, source.maturity)
     return moments_by_dimension(EVERY_RESPONSE if key == VOLUME else key, where, window)

@@ -15,14 +15,13 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F
 
-from feedback.stats import closed_until
 from monitoring import metrics
 from monitoring.desk import Desk
 from monitoring.freezing import Frozen
 from monitoring.gathering import times
 from monitoring.models import Monitor
 from monitoring.references import Known
-from monitoring.sources import Bucket
+from monitoring.sources import Bucket, Source
 
 log = structlog.get_logger(__name__)
 
@@ -71,20 +70,20 @@ def check(monitor_id: int, now: datetime) -> CheckResult | None:
         monitor = due.select_for_update(skip_locked=True, no_key=True).first()
         if monitor is None or monitor.watermark_at is None or monitor.started_at is None:
             return None
-        closed = max(closed_until() or monitor.watermark_at, monitor.watermark_at)
+        source = monitor.source
+        ripe = max(source.ripe_until() or monitor.watermark_at, monitor.watermark_at)
         piece = timedelta(seconds=BUCKETS_PER_CHECK * settings.BUCKET_SECONDS)
-        until = min(closed, monitor.watermark_at + piece)
-        row_count = _use(monitor, monitor.watermark_at, until, now)
-        _note_success(monitor, row_count, until=until, is_behind=until < closed, now=now)
+        until = min(ripe, monitor.watermark_at + piece)
+        row_count = _use(monitor, source, monitor.watermark_at, until, now)
+        _note_success(monitor, row_count, until=until, is_behind=until < ripe, now=now)
     metrics.CHECKS.labels("ok").inc()
     metrics.CHECKED_BUCKETS.inc(row_count)
     log.debug("check.finished", monitor_id=monitor.pk, rows=row_count)
-    return CheckResult(row_count, until < closed)
+    return CheckResult(row_count, until < ripe)
 
 
-def _use(monitor: Monitor, after: datetime, until: datetime, now: datetime) -> int:
+def _use(monitor: Monitor, source: Source, after: datetime, until: datetime, now: datetime) -> int:
     """Take what became ripe into account; the number of buckets seen."""
-    source = monitor.source
     known = Known.of(monitor, source.metric)
     if until <= after or monitor.started_at is None:
         return 0
@@ -98,10 +97,9 @@ def _use(monitor: Monitor, after: datetime, until: datetime, now: datetime) -> i
         ):
             against[at] = list(several)
     desk = Desk(monitor, source, known, now)
+    start, end = max(after - source.maturity, monitor.started_at), until - source.maturity
     frozen = Frozen.between(after - source.maturity, until)
-    for at, together in _by_time(
-        buckets, after - source.maturity, until - source.maturity, is_dense=desk.is_dense
-    ):
+    for at, together in _by_time(buckets, start, end, is_dense=desk.is_dense):
         for tracked, sample in desk.sorted_into_slices(at, together, against.get(at, [])):
             tracked.take(sample, at=at, is_frozen=frozen.covers(at, tracked.row.labels))
     desk.save()

@@ -84,8 +84,12 @@ class Desk:
         reference = self.monitor.reference
         if row.key != ALL or reference is None or not reference.shares:
             return {}
-        window = Window(onset_at, end)
-        return attribution.explain(self.source, self.monitor.where, window, reference.shares).as_json()
+        window, monitor = Window(onset_at, end), self.monitor
+        before: attribution.Shares = reference.shares
+        if monitor.is_compared:
+            # What it is compared with, at the same time; not what that was like when its spread was learnt.
+            before = attribution.shares_of(self.source, {**monitor.where, **monitor.control}, window)
+        return attribution.explain(self.source, monitor.where, window, before).as_json()
 
     def save(self) -> None:
         """Write evaluations, evidence, sizes of open incidents and what was used of the budget."""

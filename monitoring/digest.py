@@ -6,14 +6,12 @@ from datetime import datetime
 from typing import NamedTuple
 
 from monitoring.models import Monitor
+from monitoring.monitors.registry import is_rule
 from monitoring.slices import ALL, described
 from triageops.stats.multiple import e_bh
 
 FALSE_SHARE = 0.05
 """Of those that are named, at most so many have not changed, on average."""
-
-_RULES = {"burn_rate", "never"}
-"""Kinds that follow a rule: what they call evidence is no bet, so nothing can be said of its chance."""
 
 
 class Place(NamedTuple):
@@ -36,6 +34,8 @@ class Found(NamedTuple):
 def discoveries(places: Sequence[Place], monitors: Mapping[int, Monitor], now: datetime) -> list[Found]:
     """Benjamini and Hochberg's procedure for e-values (drift.md 2.6), which holds whatever ties slices together.
 
+    Not of rules: what they call evidence is no bet, so nothing can be said of its chance.
+
     Evidence grows by its budget, so it is at most budget times age on average while nothing changed: divided by that it is
     an e-value. With budgets that were larger before, when there were fewer monitors, the share of 5 % is approximate.
     """
@@ -44,7 +44,7 @@ def discoveries(places: Sequence[Place], monitors: Mapping[int, Monitor], now: d
         monitor = monitors[place.monitor_id]
         rate = monitor.budget_per_second(place.key)
         seconds = (now - monitor.started_at).total_seconds() if monitor.started_at else 0.0
-        if monitor.kind not in _RULES and rate > 0 and seconds > 0:
+        if not is_rule(monitor.kind) and rate > 0 and seconds > 0:
             known = -math.inf if place.log_evidence is None else place.log_evidence
             asked.append((place, monitor, known - math.log(rate * seconds)))
     chosen = e_bh([log_e for _, _, log_e in asked], FALSE_SHARE)

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from feedback.models import RollupCursor
 from monitoring.models import Incident, Monitor, SelfCheck, Severity, Signal
-from monitoring.sources import FEEDBACK, FEEDBACK_MATURITY, VOLUME
+from monitoring.sources import VOLUME, maturity_of
 from triageops import wording
 
 Trouble = Literal["late", "failing", "silent"]
@@ -214,9 +214,8 @@ def _usual_per_second(monitor: Monitor) -> float:
 
 def _maturity(monitor: Monitor) -> timedelta:
     """As monitoring.sources has it, without a query for each monitor."""
-    if not monitor.metric.startswith(FEEDBACK):
-        return timedelta(0)
-    return FEEDBACK_MATURITY if monitor.maturity_hours is None else timedelta(hours=monitor.maturity_hours)
+    hours = monitor.maturity_hours
+    return maturity_of(monitor.metric, None if hours is None else timedelta(hours=hours))
 
 
 def _rollups_behind(since: datetime, behind: timedelta) -> Problem:

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import Max
 
-from feedback.stats import Window, closed_until
+from feedback.stats import Window
 from monitoring import attribution
 from monitoring.budget import share_if_active
 from monitoring.freezing import Frozen
@@ -87,7 +87,8 @@ def window_of(monitor: Monitor, now: datetime) -> tuple[datetime, datetime]:
 
 def ripe_until(monitor: Monitor, now: datetime) -> datetime:
     """Up to when everything is known: buckets are closed, and responses as old as the monitor wants them."""
-    return min(now, (closed_until() or now) - monitor.source.maturity)
+    source = monitor.source
+    return min(now, (source.ripe_until() or now) - source.maturity)
 
 
 def is_of(monitor: Monitor) -> bool:
@@ -134,7 +135,7 @@ def draft(
         samples = filled(one.samples, max(start, buckets[0].at), end) if kind.is_dense else one.samples
         kept = [sample for sample in samples if not frozen(sample, one.labels)]
         try:
-            found = kind.learn(kept, source.metric, zone=settings.TIME_ZONE)
+            found = kind.learn(kept, source.metric, zone=settings.SEASON_ZONE)
         except (TooLittle, ValueError) as error:
             problem = problem or str(error)
             continue

@@ -5,11 +5,17 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from monitoring.messages import budget_text, incident_effect_text
+from monitoring.messages import budget_text, effect_text, incident_effect_text
 from monitoring.models import Incident, IncidentState, Monitor, MonitorState, Reference, ReferenceMode
 from monitoring.problems import problem_of
-from monitoring.sources import title_of
+from monitoring.sources import AGREEMENT, title_of
 from triageops import wording
+
+_SHARES = frozenset({"rate", "triage_error", "never", "burn_rate"})
+"""Kinds that show a share of records."""
+_SHARES_OF_RECORDS = frozenset(
+    {"error", "cache_hit", "feedback:negative", "feedback:positive", "feedback:coverage"}
+)
 
 
 def monitor_sentence(
@@ -18,9 +24,10 @@ def monitor_sentence(
     highest: float | None,
     *,
     sight: str = "",
+    lately: str = "",
     now: datetime,
 ) -> str:
-    """highest: the largest log-evidence of its slices. sight: what it can see, as a sentence."""
+    """highest: the largest log-evidence of its slices. sight: what it can see, as a sentence. lately: “lower than usual”."""
     if open_incidents:
         return _of_incident(open_incidents)
     state = MonitorState(monitor.state)
@@ -38,14 +45,14 @@ def monitor_sentence(
                 ],
             )
         )
-    return _watching(monitor, highest, sight, now)
+    return _watching(monitor, highest, sight, lately, now)
 
 
 def _of_incident(open_incidents: Sequence[Incident]) -> str:
     latest = open_incidents[0]
     more = f" (and {len(open_incidents) - 1} more)" if len(open_incidents) > 1 else ""
     why = explanation_of(latest).get("sentence", "")
-    size = incident_effect_text(latest)
+    size = size_text(latest)
     told = f"{_capital(latest.title)}{more}, since {_clock(latest.onset_at)}" + (
         f": {size}." if size else "."
     )
@@ -61,7 +68,7 @@ def _learning(monitor: Monitor, sight: str) -> str:
     return "Not watching yet. A backtest shows on the past what it would have said; after that it can be activated."
 
 
-def _watching(monitor: Monitor, highest: float | None, sight: str, now: datetime) -> str:
+def _watching(monitor: Monitor, highest: float | None, sight: str, lately: str, now: datetime) -> str:
     if monitor.check_error:
         return f"The last check failed, so nothing is being watched: {monitor.check_error}"
     problem = problem_of(monitor, now, monitor.started_at or now)
@@ -71,6 +78,8 @@ def _watching(monitor: Monitor, highest: float | None, sight: str, now: datetime
         waiting = "Watching, with no data yet. The first numbers appear when a bucket of time with records is closed."
         return " ".join(filter(None, [waiting, sight]))
     well = _well(monitor, -math.inf if highest is None else highest)
+    if lately:
+        well += f" Lately it was {lately}."
     if monitor.state == MonitorState.STALE and monitor.reference is not None:
         well += f" But what it calls usual is old: it was learnt up to {_clock(monitor.reference.end_at)}. Accept a new baseline."
     return well
@@ -79,10 +88,12 @@ def _watching(monitor: Monitor, highest: float | None, sight: str, now: datetime
 def _well(monitor: Monitor, highest: float) -> str:
     share = evidence_share(highest)
     if monitor.kind == "never":
-        return "All is well: it has not happened."
+        return "No alarm: it has not happened."
     if monitor.kind == "burn_rate":
-        return f"All is well: the error budget is used up at {share} of the rate that raises an alarm."
-    return f"All is well: the evidence that “{title_of(monitor.metric)}” has changed is {share} of what raises an alarm."
+        return f"No alarm: the error budget is used up at {share} of the rate that raises one."
+    return (
+        f"No alarm: the evidence that “{title_of(monitor.metric)}” has changed is {share} of what raises one."
+    )
 
 
 def lag_of(monitor: Monitor, now: datetime) -> timedelta | None:
@@ -165,12 +176,38 @@ def explanation_of(incident: Incident) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def size_text(incident: Incident) -> str:
+    """How far off it is, for people: an interval ends where no value can be; of what must never happen, how often it did."""
+    monitor, effect = incident.monitor, incident.effect
+    if monitor is None or effect.get("current") is None:
+        return incident_effect_text(incident)
+    if monitor.kind == "never":
+        n = effect["n"]
+        return f"{wording.plural(round(effect['current'] * n), 'event')} among {wording.plural(n, 'record')}"
+    bounds = _bounds(monitor)
+    if bounds is not None and effect.get("low") is not None:
+        low, high = (end - effect["level"] for end in bounds)
+        effect = {**effect, "low": max(low, effect["low"]), "high": min(high, effect["high"])}
+    return effect_text(effect)
+
+
+def _bounds(monitor: Monitor) -> tuple[float, float] | None:
+    """Of the value that it shows, where that is known without asking the database."""
+    if (
+        monitor.kind in _SHARES
+        or monitor.metric in _SHARES_OF_RECORDS
+        or monitor.metric.startswith(AGREEMENT)
+    ):
+        return 0.0, 1.0
+    return (1.0, 5.0) if monitor.metric == "feedback:rating" else None
+
+
 def incident_sentence(incident: Incident, now: datetime) -> str:
     found = _found(incident)
     if incident.state == IncidentState.RESOLVED and incident.resolved_at is not None:
-        lasted = wording.seconds((incident.resolved_at - incident.opened_at).total_seconds())
+        lasted = wording.seconds(round((incident.resolved_at - incident.opened_at).total_seconds()))
         return f"Over after {lasted} ({incident.get_resolution_display()}). {found}"
-    since = wording.seconds((now - incident.opened_at).total_seconds())
+    since = wording.seconds(round((now - incident.opened_at).total_seconds()))
     state = {
         IncidentState.FIRING: f"Firing for {since}, and nobody has acknowledged it",
         IncidentState.ACKNOWLEDGED: f"Open for {since}; somebody takes care of it",
@@ -183,7 +220,7 @@ def _found(incident: Incident) -> str:
     if incident.monitor_id is None:
         # The title of a halt tells its numbers, in the past tense.
         return f"{incident.title.rstrip('.')}."
-    head, effect = _capital(incident.title), incident_effect_text(incident)
+    head, effect = _capital(incident.title), size_text(incident)
     found = f"{head}: {effect}." if effect else f"{head}."
     # Titles are written while it lasts: “score is below 0.8”.
     return found if incident.is_open else found.replace(" is ", " was ", 1)

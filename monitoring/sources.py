@@ -7,14 +7,18 @@ from typing import Literal, get_args
 
 from django.conf import settings
 
+from feedback import agreement
 from feedback.models import Direction, MetricKind, QualityMetric
 from feedback.stats import (
-    EVERY_RESPONSE,
     ClosedBucket,
     Group,
+    Volume,
+    age_of,
     closed_buckets,
+    closed_until,
     feedback_buckets,
     past_buckets,
+    past_volumes,
     volume_buckets,
 )
 from monitoring.monitors.kind import Metric, Shape
@@ -25,6 +29,8 @@ FeedbackKind = Literal["negative", "positive", "rating", "coverage"]
 FEEDBACK, AGREEMENT = "feedback:", "agreement:"
 VOLUME = "volume"
 FEEDBACK_MATURITY = timedelta(hours=6)
+VOLUME_MATURITY = timedelta(minutes=15)
+"""Clients send in batches; feedback.stats.volumes says what that means."""
 
 
 def _share(key: str, *, is_higher_better: bool) -> Metric:
@@ -85,7 +91,10 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Source:
-    """One metric that can be watched. maturity: how old responses are when they are looked at, for what comes late."""
+    """One metric that can be watched. maturity: how old buckets are when they are looked at, for what comes late.
+
+    Without one, buckets are known by the time at which they became visible; else by that at which their responses occurred.
+    """
 
     metric: Metric
     maturity: timedelta = timedelta(0)
@@ -94,6 +103,14 @@ class Source:
     def title(self) -> str:
         """As people call it."""
         return title_of(self.metric.key)
+
+    def ripe_until(self) -> datetime | None:
+        """What `closed` gives for a time before this is final; None before anything was counted. One query."""
+        if not self.metric.key.startswith(AGREEMENT):
+            return closed_until()
+        # The comparison is written behind the rollups, so what is closed may not be compared yet.
+        counted = agreement.counted_until()
+        return None if counted is None else counted + self.maturity
 
     def closed(
         self,
@@ -105,50 +122,39 @@ class Source:
         not_before: datetime,
     ) -> list[Bucket]:
         """What became ripe in after <= time < until, of what occurred since not_before, by time and group; each once."""
-        key = self.metric.key
-        if key == VOLUME or key.startswith(FEEDBACK):
-            return self._counted(where, split_by, after, until, not_before)
-        found = closed_buckets(
-            key, where=where, split_by=split_by, after=after, until=until, not_before=not_before
-        )
+        key, window = self.metric.key, {"after": after, "until": until, "not_before": not_before}
+        if key == VOLUME:
+            volumes = volume_buckets(where=where, split_by=split_by, maturity=self.maturity, **window)
+            return [_counted(one) for one in volumes]
+        if key.startswith(FEEDBACK):
+            kind = feedback_kind(key)
+            found = feedback_buckets(kind, where=where, split_by=split_by, maturity=self.maturity, **window)
+        elif key.startswith(AGREEMENT):
+            start, end = max(after - self.maturity, not_before), until - self.maturity
+            found = past_buckets(key, where=where, split_by=split_by, start=start, end=end)
+        else:
+            found = closed_buckets(key, where=where, split_by=split_by, **window)
         return [Bucket(one.at, one.group, _sample(one)) for one in found]
 
     def past(
         self, *, where: Mapping[str, str], split_by: Sequence[str], start: datetime, end: datetime
     ) -> list[Bucket]:
-        """What occurred in start <= time < end, as far as it is ripe, by time and group."""
+        """What occurred in start <= time < end, which must be ripe, by time and group."""
         key = self.metric.key
         if key == VOLUME:
-            found = past_buckets(EVERY_RESPONSE, where=where, split_by=split_by, start=start, end=end)
-            return [Bucket(one.at, one.group, _count(one.at, one.moments.n)) for one in found]
+            volumes = past_volumes(
+                where=where, split_by=split_by, start=start, end=end, maturity=self.maturity
+            )
+            return [_counted(one) for one in volumes]
         if key.startswith(FEEDBACK):
-            return self._counted(where, split_by, start + self.maturity, end + self.maturity, start)
+            after, until = start + self.maturity, end + self.maturity
+            return self.closed(where=where, split_by=split_by, after=after, until=until, not_before=start)
         found = past_buckets(key, where=where, split_by=split_by, start=start, end=end)
         return [Bucket(one.at, one.group, _sample(one)) for one in found]
 
-    def _counted(
-        self,
-        where: Mapping[str, str],
-        split_by: Sequence[str],
-        after: datetime,
-        until: datetime,
-        not_before: datetime,
-    ) -> list[Bucket]:
-        if self.metric.key == VOLUME:
-            volumes = volume_buckets(
-                where=where, split_by=split_by, after=after, until=until, not_before=not_before
-            )
-            return [Bucket(one.at, one.group, _count(one.at, one.n)) for one in volumes]
-        found = feedback_buckets(
-            feedback_kind(self.metric.key),
-            where=where,
-            split_by=split_by,
-            after=after,
-            until=until,
-            not_before=not_before,
-            maturity=self.maturity,
-        )
-        return [Bucket(one.at, one.group, _sample(one)) for one in found]
+
+def _counted(volume: Volume) -> Bucket:
+    return Bucket(volume.at, volume.group, _count(volume.at, volume.n))
 
 
 def _count(at: datetime, n: int) -> Sample:
@@ -172,17 +178,28 @@ def _sample(bucket: ClosedBucket) -> Sample:
 
 def source_named(key: str, maturity: timedelta | None = None) -> Source:
     """Raises UnknownSource. maturity: None for what is usual for this source."""
+    age = maturity_of(key, maturity)
     if key == VOLUME:
-        return Source(Metric(VOLUME, "responses", shape="volume"))
+        return Source(Metric(VOLUME, "responses", shape="volume"), age)
     if key in _EVERY_RESPONSE:
         return Source(_EVERY_RESPONSE[key])
     if key.startswith(FEEDBACK):
-        age = FEEDBACK_MATURITY if maturity is None else maturity
         return Source(_FEEDBACK[feedback_kind(key)], age)
     if key.startswith(AGREEMENT):
         _defined(key.removeprefix(AGREEMENT))
-        return Source(_share(key, is_higher_better=True))
+        return Source(_share(key, is_higher_better=True), age)
     return Source(metric_of(_defined(key)))
+
+
+def maturity_of(key: str, wanted: timedelta | None = None) -> timedelta:
+    """In whole buckets. wanted: None for what is usual; only that of feedback and of volumes can be chosen. No query."""
+    if key.startswith(AGREEMENT):
+        return agreement.age()
+    if key == VOLUME:
+        return age_of(VOLUME_MATURITY if wanted is None else wanted)
+    if key.startswith(FEEDBACK):
+        return age_of(FEEDBACK_MATURITY if wanted is None else wanted)
+    return timedelta(0)
 
 
 def keys() -> list[str]:

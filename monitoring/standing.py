@@ -27,7 +27,7 @@ from monitoring.models import (
 )
 from monitoring.models.monitor import BUDGET_DAYS, WATCHING
 from monitoring.slices import ALL, OTHER, described
-from monitoring.sources import FEEDBACK, FEEDBACK_MATURITY
+from monitoring.sources import maturity_of
 
 SILENT_AFTER = timedelta(hours=2)
 State = Literal["incident", "evidence", "no_data", "frozen", "off"]
@@ -104,11 +104,12 @@ def read(now: datetime) -> Fleet:
     rows = _rows(monitors, places, judged, now)
     by_id = {row.pk: row for row in monitors if row.is_watching}
     live = [place for place in places if place.monitor_id in by_id]
+    told = {(one.monitor_id, one.slice_key) for one in judged if one.is_open}
     return Fleet(
         month=_month(days, judged, monitors, now),
         rows=sorted(rows, key=lambda row: row.rank),
         days=days,
-        digest=discoveries(live, by_id, now),
+        digest=discoveries([one for one in live if (one.monitor_id, one.key) not in told], by_id, now),
         place_count=len(live),
     )
 
@@ -202,9 +203,8 @@ def _cells(
     markers: Sequence[Marker],
     now: datetime,
 ) -> list[Cell]:
-    age = timedelta(hours=monitor.maturity_hours or 0)
-    if monitor.maturity_hours is None and monitor.metric.startswith(FEEDBACK):
-        age = FEEDBACK_MATURITY
+    hours = monitor.maturity_hours
+    age = maturity_of(monitor.metric, None if hours is None else timedelta(hours=hours))
     found = []
     for place in places:
         incident = is_open.get((monitor.pk, place.key), "")

@@ -25,7 +25,7 @@ def propose(now: datetime) -> list[Suggestion]:
     used = {one.key: one for one in watchable(Window(now - LEARNT_FROM, now))}
     definitions = {one.key: one for one in QualityMetric.objects.all()}
     existing = list(Monitor.objects.all())
-    watched = {(row.metric, row.kind) for row in existing if not row.where}
+    watched = _watched(existing)
     drafts = candidates(used, definitions, _variant_count())
     fresh = [one for one in drafts if (one.metric, one.kind) not in watched and _is_fit(one, definitions)]
     if not fresh:
@@ -38,17 +38,25 @@ def propose(now: datetime) -> list[Suggestion]:
 def create(keys: Iterable[str], *, by: User | None, now: datetime) -> list[Monitor]:
     """Make the chosen monitors, which learn and are backtested; those that exist by now are left out."""
     wanted = set(keys)
+    # Reads weeks of rollups, so before the lock that every start and pause needs.
+    proposed = [one for one in propose(now) if one.key in wanted and not one.blocked]
     with transaction.atomic():
         # Two people who ask at once do so one after the other, and the second finds what the first made.
         FleetBudget.objects.get_or_create(name="fleet")
         FleetBudget.objects.select_for_update().get(name="fleet")
-        chosen = [one for one in propose(now) if one.key in wanted and not one.blocked]
+        watched = _watched(Monitor.objects.all())
+        chosen = [one for one in proposed if (one.metric, one.kind) not in watched]
         channels = list(Channel.objects.enabled())
         taken = set(Monitor.objects.values_list("name", flat=True))
         made = [_made(one, taken, channels) for one in chosen]
         for monitor in made:
             backtests.start(backtests.ask(monitor, by=by, now=now))
     return made
+
+
+def _watched(existing: Iterable[Monitor]) -> set[tuple[str, str]]:
+    """Metric and kind of what watches all records."""
+    return {(row.metric, row.kind) for row in existing if not row.where}
 
 
 def _made(suggestion: Suggestion, taken: set[str], channels: Sequence[Channel]) -> Monitor:

@@ -2,11 +2,12 @@
 
 import secrets
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import django_stubs_ext
 from django.templatetags.static import static
 from django.urls import reverse_lazy
-from environs import Env
+from environs import Env, ValidationError
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -14,6 +15,15 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 django_stubs_ext.monkeypatch()
 
 env = Env(eager=False)
+
+
+def known_zone(name: str) -> None:
+    """Raises ValidationError for what is no time zone."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValidationError(f"“{name}” is no time zone, such as Europe/Vienna.") from None
+
 
 DEBUG = env.bool("TRIAGEOPS_DEBUG", False)
 ENVIRONMENT = env.str("ENVIRONMENT", "local")
@@ -45,6 +55,7 @@ CANARY_LIMIT_SECONDS = env.int("TRIAGEOPS_CANARY_LIMIT_SECONDS", 10_800)
 EVALUATION_DAYS = env.int("TRIAGEOPS_EVALUATION_DAYS", 35)
 LOOK_SECONDS = env.int("TRIAGEOPS_LOOK_SECONDS", 300)
 AGREEMENT_HOURS = env.int("TRIAGEOPS_AGREEMENT_HOURS", 24)
+SEASON_ZONE = env.str("TRIAGEOPS_SEASON_ZONE", "UTC", validate=known_zone)
 SLICE_ATTRIBUTES = env.list("TRIAGEOPS_SLICE_ATTRIBUTES", ["language", "channel"])
 MAX_SLICES = env.int("TRIAGEOPS_MAX_SLICES", 10_000)
 OUTBOUND_ALLOW: list[str] = env.list("TRIAGEOPS_OUTBOUND_ALLOW", [])
@@ -269,17 +280,20 @@ UNFOLD = {
                         "title": "Suggestions",
                         "icon": "tips_and_updates",
                         "link": reverse_lazy("admin:monitoring_suggestions"),
-                        "active": lambda request: "/backtest/suggestions/" in request.path
-                        or "/backtest/progress/" in request.path,
+                        "active": lambda request: (
+                            "/backtest/suggestions/" in request.path or "/backtest/progress/" in request.path
+                        ),
                     },
                     {
                         "title": "Backtests",
                         "icon": "history",
                         "link": reverse_lazy("admin:monitoring_backtest_changelist"),
                         # The pages of suggestions lie below it.
-                        "active": lambda request: "/backtest/" in request.path
-                        and "/backtest/suggestions/" not in request.path
-                        and "/backtest/progress/" not in request.path,
+                        "active": lambda request: (
+                            "/backtest/" in request.path
+                            and "/backtest/suggestions/" not in request.path
+                            and "/backtest/progress/" not in request.path
+                        ),
                     },
                     {
                         "title": "Markers",

@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
             model_name="rollupcursor",
             name="again_until",
             field=models.DateTimeField(
-                help_text="Agreement: what lies before this is counted anew, and was seen already.", null=True
+                help_text="What lies before this is counted anew, and was seen already.", null=True
             ),
         ),
         migrations.AlterField(

@@ -6,7 +6,7 @@ Only rollups are read, whole hours where the window has them: the cost depends o
 from feedback.stats.buckets import ClosedBucket, closed_buckets, closed_until, past_buckets
 from feedback.stats.by_dimension import ByDimension, feedback_by_dimension, moments_by_dimension
 from feedback.stats.cuts import DIMENSIONS, EVERY_RESPONSE, Cut, Group, UnknownDimension, Window
-from feedback.stats.feedback_buckets import Volume, feedback_buckets, volume_buckets
+from feedback.stats.feedback_buckets import age_of, feedback_buckets
 from feedback.stats.opinions import FeedbackStats, TypeStats, feedback_stats, unmatched_count
 from feedback.stats.quality import MetricStats, quality_stats
 from feedback.stats.series import (
@@ -17,6 +17,7 @@ from feedback.stats.series import (
     shares_over_time,
 )
 from feedback.stats.usage import Usage, watchable
+from feedback.stats.volumes import Volume, past_volumes, volume_buckets
 
 __all__ = [
     "DIMENSIONS",
@@ -33,6 +34,7 @@ __all__ = [
     "Usage",
     "Volume",
     "Window",
+    "age_of",
     "closed_buckets",
     "closed_until",
     "feedback_buckets",
@@ -42,6 +44,7 @@ __all__ = [
     "metric_series",
     "moments_by_dimension",
     "past_buckets",
+    "past_volumes",
     "quality_series",
     "quality_stats",
     "shares_over_time",

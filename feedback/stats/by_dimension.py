@@ -1,6 +1,8 @@
 """Which group explains what happened: one metric in one window, by every dimension at once."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ from django.conf import settings
 from django.db import connection
 
 from feedback.stats.cuts import DIMENSIONS, EVERY_RESPONSE, IN_WINDOW, Cut, Window, window_values
+from feedback.stats.feedback_buckets import MATURE, age_of, mature_values
 from feedback.stats.tallied import NO_FEEDBACK, SUMS, Kind, Tally, moments_of, values_of
 from triageops.stats.moments import Moments, grouped_moments
 
@@ -38,42 +41,75 @@ def moments_by_dimension(metric: str, where: Mapping[str, str], window: Window) 
     return found
 
 
-def feedback_by_dimension(kind: Kind, where: Mapping[str, str], window: Window) -> ByDimension:
-    """The same of feedback on the responses of the window, with all that was counted by now, at whatever age."""
-    columns = ", ".join(f"s.{name}" for name in GROUPED)
-    cut = Cut(where)
-    table, group = "feedback_feedbackrollup", f"GROUP BY {columns}"
-    rows = _rows(f"{columns}, {SUMS}", table, cut, window, group=group)
-    sums = {name: _added([(row[i], *row[len(GROUPED) :]) for row in rows]) for i, name in enumerate(GROUPED)}
-    if not cut.attribute:
-        group = "GROUP BY s.attribute, s.value"
-        several = _attribute_rows(f"s.attribute, s.value, {SUMS}", table, cut, window, group=group)
-        for name in settings.SLICE_ATTRIBUTES:
-            sums[name] = _added([row[1:] for row in several if row[0] == name])
-    responses = moments_by_dimension(EVERY_RESPONSE, where, window) if kind == "coverage" else {}
-    return {name: _of_tallies(kind, added, responses.get(name, {})) for name, added in sums.items()}
+def feedback_by_dimension(
+    kind: Kind, where: Mapping[str, str], window: Window, maturity: timedelta
+) -> ByDimension:
+    """The same of feedback on the responses of the window, as `feedback_buckets` counts it: at the age `maturity`.
+
+    Buckets that are not so old yet are left out.
+    """
+    cut, mature = Cut(where), _Mature(window, maturity)
+    tallies = _sums(SUMS, "feedback_feedbackrollup", cut, mature)
+    responses = (
+        _sums("sum(r.n)", "feedback_rollup", cut, mature, EVERY_RESPONSE) if kind == "coverage" else {}
+    )
+    return {name: _of_tallies(kind, added, responses.get(name, {})) for name, added in tallies.items()}
 
 
 def _of_tallies(
-    kind: Kind, tallies: Mapping[str, Tally], responses: Mapping[str, Moments]
+    kind: Kind, tallies: Mapping[str, list[int]], responses: Mapping[str, list[int]]
 ) -> dict[str, Moments]:
-    nothing = Moments(0, 0.0, 0.0)
-    found = {
-        value: moments_of(values_of(kind, tallies.get(value, NO_FEEDBACK), responses.get(value, nothing).n))
-        for value in sorted({*tallies, *responses})
-    }
+    found = {}
+    for value in sorted({*tallies, *responses}):
+        tally = Tally.of(tallies[value]) if value in tallies else NO_FEEDBACK
+        found[value] = moments_of(values_of(kind, tally, responses.get(value, [0])[0]))
     return {value: moments for value, moments in found.items() if moments.n}
 
 
+@dataclass(frozen=True)
+class _Mature:
+    """What was counted when a bucket had a certain age, of buckets that have it."""
+
+    window: Window
+    maturity: timedelta
+
+    @property
+    def condition(self) -> str:
+        return f"{MATURE} AND r.bucket_at + %s::interval < coalesce(({_CLOSED_UNTIL}), 'infinity')"
+
+    @property
+    def values(self) -> list[Any]:
+        age = age_of(self.maturity)
+        return [*mature_values(self.window.start, self.window.end, self.maturity), age]
+
+
+_CLOSED_UNTIL = "SELECT closed_until FROM feedback_rollupcursor WHERE name = 'facts'"
+
+
+def _sums(
+    numbers: str, table: str, cut: Cut, mature: _Mature, metric: str | None = None
+) -> dict[str, dict[str, list[int]]]:
+    """Dimension or watched attribute -> its value -> sums. Two queries."""
+    columns = ", ".join(f"s.{name}" for name in GROUPED)
+    rows = _rows(f"{columns}, {numbers}", table, cut, mature, metric, f"GROUP BY {columns}")
+    found = {name: _added([(row[i], *row[len(GROUPED) :]) for row in rows]) for i, name in enumerate(GROUPED)}
+    if not cut.attribute:
+        columns = "s.attribute, s.value"
+        several = _attribute_rows(f"{columns}, {numbers}", table, cut, mature, metric, f"GROUP BY {columns}")
+        for name in settings.SLICE_ATTRIBUTES:
+            found[name] = _added([row[1:] for row in several if row[0] == name])
+    return found
+
+
 def _rows(
-    columns: str, table: str, cut: Cut, window: Window, metric: str | None = None, group: str = ""
+    columns: str, table: str, cut: Cut, window: Window | _Mature, metric: str | None = None, group: str = ""
 ) -> list[Row]:
     condition, values = cut.condition()
     return _read(columns, table, window, condition, values, metric, group)
 
 
 def _attribute_rows(
-    columns: str, table: str, cut: Cut, window: Window, metric: str | None = None, group: str = ""
+    columns: str, table: str, cut: Cut, window: Window | _Mature, metric: str | None = None, group: str = ""
 ) -> list[Row]:
     """Rows of all watched attributes, each by itself."""
     named = [name for name in cut.where if name in DIMENSIONS]
@@ -85,18 +121,20 @@ def _attribute_rows(
 def _read(
     columns: str,
     table: str,
-    window: Window,
+    window: Window | _Mature,
     condition: str,
     values: Sequence[Any],
     metric: str | None,
     group: str,
 ) -> list[Row]:
+    in_time = window.condition if isinstance(window, _Mature) else IN_WINDOW
+    times = window.values if isinstance(window, _Mature) else window_values(window)
     chosen = "" if metric is None else " AND r.metric = %s"
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {columns} FROM {table} r JOIN feedback_slice s ON s.id = r.slice_id"
-            f" WHERE {IN_WINDOW} AND {condition}{chosen} {group}",
-            [*window_values(window), *values, *([] if metric is None else [metric])],
+            f" WHERE {in_time} AND {condition}{chosen} {group}",
+            [*times, *values, *([] if metric is None else [metric])],
         )
         return list(cursor.fetchall())
 
@@ -118,11 +156,11 @@ def _merged(rows: Sequence[Row]) -> dict[str, Moments]:
     }
 
 
-def _added(rows: Sequence[Row]) -> dict[str, Tally]:
-    """(value, *SUMS) added by value."""
+def _added(rows: Sequence[Row]) -> dict[str, list[int]]:
+    """(value, *sums) added by value."""
     sums: dict[str, list[int]] = {}
     for value, *numbers in rows:
         known = sums.setdefault(value, [0] * len(numbers))
         for i, number in enumerate(numbers):
             known[i] += int(number or 0)
-    return {value: Tally.of(numbers) for value, numbers in sums.items()}
+    return sums

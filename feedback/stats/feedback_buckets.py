@@ -5,12 +5,10 @@ a bucket of responses is looked at once, when it is `maturity` old, with the fee
 
 Left out, and honestly lost to these numbers: feedback that is given, changed or withdrawn when its response is older
 than that; feedback whose response is not known by then; and of coverage, responses that are recorded later than that.
-All of it stays in the statistics (feedback.stats.opinions). After `rebuild_rollups`, which counts as if nothing had come
-late, the buckets before it have all the feedback there is.
+All of it stays in the statistics (feedback.stats.opinions). `rebuild_rollups` keeps the age at which everything came.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,25 +17,39 @@ from django.db import connection
 
 from feedback.cells import GRAINS
 from feedback.stats.buckets import ClosedBucket
-from feedback.stats.cuts import EVERY_RESPONSE, Cut, Group
+from feedback.stats.cuts import EVERY_RESPONSE, Cut
 from feedback.stats.tallied import NO_FEEDBACK, SUMS, Kind, Tally, histogram_of, moments_of, values_of
 
 Key = tuple[Any, ...]
 """bucket_at, and the group"""
 
-_MATURE = (
+MATURE = (
     "r.grain_seconds = ANY(%s) AND r.bucket_at >= %s AND r.bucket_at < %s"
     " AND r.visible_at < r.bucket_at + %s::interval"
 )
+"""SQL of what `mature_values` or `ripe_values` give the values of."""
 
 
-@dataclass(frozen=True)
-class Volume:
-    """How many responses became visible in one closed bucket, for one group."""
+def age_of(maturity: timedelta) -> timedelta:
+    """In whole buckets. With them, the last visible_at that takes part is before `until`; a part of one would reach beyond it.
 
-    at: datetime
-    group: Group
-    n: int
+    ValueError below zero.
+    """
+    if maturity < timedelta(0):
+        raise ValueError(f"a negative maturity: {maturity}")
+    bucket = timedelta(seconds=settings.BUCKET_SECONDS)
+    return -(-maturity // bucket) * bucket
+
+
+def mature_values(start: datetime, end: datetime, maturity: timedelta) -> list[Any]:
+    """Buckets that begin in start <= time < end, with what was counted when they were that old."""
+    return [list(GRAINS), start, end, age_of(maturity) + timedelta(seconds=settings.BUCKET_SECONDS)]
+
+
+def ripe_values(after: datetime, until: datetime, not_before: datetime, maturity: timedelta) -> list[Any]:
+    """Buckets since `not_before` that became so old in after <= time < until."""
+    age = age_of(maturity)
+    return mature_values(max(after - age, not_before), until - age, maturity)
 
 
 def feedback_buckets(
@@ -61,7 +73,7 @@ def feedback_buckets(
     Counts outside 0..n are clipped: they come of an attribute that is watched since later than its responses.
     """
     cut = Cut(where, split_by)
-    window = _window(after, until, not_before, maturity)
+    window = ripe_values(after, until, not_before, maturity)
     tallies = _tallies(window, cut)
     responses = _responses(window, cut) if kind == "coverage" else {}
     found = [
@@ -71,49 +83,13 @@ def feedback_buckets(
     return [bucket for bucket in found if bucket.moments.n]
 
 
-def volume_buckets(
-    *,
-    where: Mapping[str, str],
-    split_by: Sequence[str],
-    after: datetime,
-    until: datetime,
-    not_before: datetime,
-) -> list[Volume]:
-    """Responses in buckets with after <= visible_at < until of what occurred since `not_before`, by time and group.
-
-    Late responses count where they became visible, each once, as in `closed_buckets`. Empty buckets are not filled in.
-    """
-    cut = Cut(where, split_by)
-    condition, values = cut.condition()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT r.visible_at, {cut.columns()} sum(r.n)::bigint"
-            " FROM feedback_rollup r JOIN feedback_slice s ON s.id = r.slice_id"
-            " WHERE r.metric = %s AND r.grain_seconds < 3600 AND r.visible_at >= %s AND r.visible_at < %s"
-            f" AND r.bucket_at >= %s AND {condition} GROUP BY {cut.columns()} r.visible_at",
-            [EVERY_RESPONSE, after, until, not_before, *values],
-        )
-        rows = cursor.fetchall()
-    return [Volume(row[0], row[1:-1], row[-1]) for row in sorted(rows)]
-
-
-def _window(after: datetime, until: datetime, not_before: datetime, maturity: timedelta) -> list[Any]:
-    """Values of _MATURE."""
-    if maturity < timedelta(0):
-        raise ValueError(f"a negative maturity: {maturity}")
-    bucket = timedelta(seconds=settings.BUCKET_SECONDS)
-    # With whole buckets, the last visible_at that takes part is before `until`; a part of one would reach beyond it.
-    age = -(-maturity // bucket) * bucket
-    return [list(GRAINS), max(after - age, not_before), until - age, age + bucket]
-
-
 def _tallies(window: Sequence[Any], cut: Cut) -> dict[Key, Tally]:
     condition, values = cut.condition()
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT r.bucket_at, {cut.columns()} {SUMS}"
             " FROM feedback_feedbackrollup r JOIN feedback_slice s ON s.id = r.slice_id"
-            f" WHERE {_MATURE} AND {condition} GROUP BY {cut.columns()} r.bucket_at",
+            f" WHERE {MATURE} AND {condition} GROUP BY {cut.columns()} r.bucket_at",
             [*window, *values],
         )
         rows = cursor.fetchall()
@@ -127,7 +103,7 @@ def _responses(window: Sequence[Any], cut: Cut) -> dict[Key, int]:
         cursor.execute(
             f"SELECT r.bucket_at, {cut.columns()} sum(r.n)::bigint"
             " FROM feedback_rollup r JOIN feedback_slice s ON s.id = r.slice_id"
-            f" WHERE r.metric = %s AND {_MATURE} AND {condition} GROUP BY {cut.columns()} r.bucket_at",
+            f" WHERE r.metric = %s AND {MATURE} AND {condition} GROUP BY {cut.columns()} r.bucket_at",
             [EVERY_RESPONSE, *window, *values],
         )
         rows = cursor.fetchall()

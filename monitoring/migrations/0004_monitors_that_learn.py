@@ -401,7 +401,7 @@ class Migration(migrations.Migration):
             name="maturity_hours",
             field=models.FloatField(
                 blank=True,
-                help_text="Feedback comes late, so responses are compared when all are this many hours old. Empty: 6 hours for feedback; others are looked at as soon as a bucket of time is closed.",
+                help_text="Feedback and batches come late, so responses are compared when all are this many hours old. Empty: 6 hours for feedback, 15 minutes for volume. Others ignore it.",
                 null=True,
                 validators=[
                     django.core.validators.MinValueValidator(0),

@@ -33,7 +33,8 @@ class Backtest(models.Model):
     monitor = models.ForeignKey(Monitor, on_delete=models.CASCADE, related_name="backtests")
     question = models.JSONField(help_text="The settings that were tried; see monitoring.questions.")
     changes = models.JSONField(
-        default=dict, help_text="Those of the settings that differed from the ones in force when it was asked for."
+        default=dict,
+        help_text="Those of the settings that differed from the ones in force when it was asked for.",
     )
     is_change = models.BooleanField(default=False, help_text="Yes: the settings differ from those in force.")
     state = models.CharField(max_length=16, choices=BacktestState.choices, default=BacktestState.WAITING)

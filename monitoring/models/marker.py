@@ -1,5 +1,5 @@
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar, Self
 
 from django.conf import settings
@@ -14,6 +14,11 @@ class MarkerKind(models.TextChoices):
     DEPLOY = "deploy"
     MAINTENANCE = "maintenance"
     HOLIDAY = "holiday"
+
+
+_LONGEST = timedelta(days=7)
+_LONGEST_HOLIDAY = timedelta(days=31)
+"""Longer ones are slips of the pen, and nothing would be found while they last."""
 
 
 class MarkerQuerySet(models.QuerySet["Marker"]):
@@ -55,8 +60,8 @@ class Marker(models.Model):
 
     def clean(self) -> None:
         errors = {}
-        if None not in (self.starts_at, self.ends_at) and self.starts_at >= self.ends_at:
-            errors["ends_at"] = "It has to end after it begins."
+        if None not in (self.starts_at, self.ends_at) and (refusal := self._refusal_of_length()):
+            errors["ends_at"] = refusal
         known = dimensions()
         if not isinstance(self.where, dict) or not all(
             isinstance(value, str) for value in self.where.values()
@@ -67,6 +72,18 @@ class Marker(models.Model):
         if errors:
             raise ValidationError(errors)
 
+    def _refusal_of_length(self) -> str:
+        length = self.ends_at - self.starts_at
+        longest = _LONGEST_HOLIDAY if self.kind == MarkerKind.HOLIDAY else _LONGEST
+        if length <= timedelta(0):
+            return "It has to end after it begins."
+        if length > longest:
+            return (
+                f"A marker of this kind lasts at most {longest.days} days, because nothing is found under it. To watch nothing for "
+                "longer, pause the monitors."
+            )
+        return ""
+
     def concerns(self, labels: Mapping[str, str]) -> bool:
-        """Whether records with these labels may be among those it is about."""
-        return all(labels.get(name, value) == value for name, value in self.where.items())
+        """Whether all records with these labels are among those it is about: a deploy of one model must not blind the rest."""
+        return all(labels.get(name) == value for name, value in self.where.items())

@@ -94,8 +94,8 @@ class Monitor(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(0), MaxValueValidator(24 * 30)],
-        help_text="Feedback comes late, so responses are compared when all are this many hours old. Empty: 6 hours for "
-        "feedback; others are looked at as soon as a bucket of time is closed.",
+        help_text="Feedback and batches come late, so responses are compared when all are this many hours old. Empty: 6 "
+        "hours for feedback, 15 minutes for volume. Others ignore it.",
     )
     reference_mode = models.CharField(
         max_length=16,
@@ -286,6 +286,10 @@ class Monitor(models.Model):
         elif len({*self.split_by, *self.where} & set(settings.SLICE_ATTRIBUTES)) > 1:
             errors["split_by"] = "Rollups are kept for one attribute at a time: use one of them."
         errors |= self._refusals() | self._refusals_of_reference()
+        if registry.is_rule(self.kind) and self.alarms_per_30_days is not None:
+            errors["alarms_per_30_days"] = (
+                "A fixed rule makes no promise, so it has no number of false alarms."
+            )
         if errors:
             raise ValidationError(errors)
 
@@ -310,12 +314,26 @@ class Monitor(models.Model):
             errors["reference_end_at"] = "The reference has to end after it begins."
         if self.is_compared and self.kind in {kind.name for kind in registry.KINDS if not kind.compares}:
             errors["reference_mode"] = "This kind cannot be compared with another variant."
-        elif self.is_compared:
-            known = dimensions()
-            if not isinstance(self.control, dict) or not self.control:
-                errors["control"] = "Say which records it is compared with, such as {“variant”: “gpt-4”}."
-            elif unknown := [name for name in self.control if name not in known]:
-                errors["control"] = f"“{unknown[0]}” is not one of: {', '.join(known)}."
-            elif not all(isinstance(value, str) for value in self.control.values()):
-                errors["control"] = "This must be an object of names and texts."
+        elif self.is_compared and (refusal := self._refusal_of_control()):
+            errors["control"] = refusal
         return errors
+
+    def _refusal_of_control(self) -> str:
+        """Why nothing could be compared with these records; empty where it can."""
+        known, control = dimensions(), self.control
+        if not isinstance(control, dict) or not control:
+            return "Say which records it is compared with, such as {“variant”: “gpt-4”}."
+        if unknown := [name for name in control if name not in known]:
+            return f"“{unknown[0]}” is not one of: {', '.join(known)}."
+        if not all(isinstance(value, str) for value in control.values()):
+            return "This must be an object of names and texts."
+        if split := [name for name in self.split_by or () if name in control]:
+            return f"It is split by “{split[0]}”, so only one of its combinations could be compared with this {split[0]}."
+        where = self.where if isinstance(self.where, dict) else {}
+        if all(where.get(name) == value for name, value in control.items()):
+            return "These are the records that are watched; name others to compare them with."
+        if len({*where, *control, *(self.split_by or ())} & set(settings.SLICE_ATTRIBUTES)) > 1:
+            return (
+                "Rollups are kept for one attribute at a time: use one of them, here and in what is watched."
+            )
+        return ""

@@ -223,22 +223,3 @@ def test_feedback_of_an_attribute_watched_later_is_clipped(settings: Any) -> Non
 def test_maturity_below_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="negative maturity"):
         read("negative", -BUCKET)
-
-
-def test_volume_counts_late_responses_where_they_became_visible() -> None:
-    respond("r1", model="a")
-    respond("r2", model="b")
-    rollups.roll_up(NOW)
-    roll_up_at(2 * BUCKET)
-    respond("late", model="b")
-    roll_up_at(2 * BUCKET)
-    values: dict[str, Any] = {"after": BUCKET_AT, "until": FAR, "not_before": BUCKET_AT}
-    assert stats.volume_buckets(where={}, split_by=("model",), **values) == [
-        stats.Volume(BUCKET_AT, ("a",), 1),
-        stats.Volume(BUCKET_AT, ("b",), 1),
-        stats.Volume(BUCKET_AT + 2 * BUCKET, ("b",), 1),
-    ]
-    assert stats.volume_buckets(where={"model": "a"}, split_by=(), **values) == [
-        stats.Volume(BUCKET_AT, (), 1)
-    ]
-    assert stats.volume_buckets(where={}, split_by=(), **values | {"not_before": NOW}) == []

@@ -7,12 +7,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from feedback import rollups, stats
-from tests.feedback.facts import NOW, rate, respond
+from tests.feedback.facts import BUCKET, NOW, rate, respond
 from triageops.stats.moments import Moments
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 WINDOW = stats.Window(NOW - timedelta(hours=5, minutes=34, seconds=56), NOW + timedelta(minutes=15))
+NONE = timedelta(0)
 GROUPED = {"endpoint", "model", "provider", "experiment", "variant"}
 
 
@@ -82,14 +83,36 @@ def test_feedback_by_dimension_says_which_group_is_unhappy() -> None:
         if i < 8:
             rate(f"r{i}", "negative" if i % 2 else "positive", rating=1 + i % 2)
     rollups.roll_up(NOW)
-    negative = stats.feedback_by_dimension("negative", {}, WINDOW)
+    assert stats.feedback_by_dimension("negative", {}, WINDOW, NONE)["model"] == {}
+    rollups.roll_up(NOW + 2 * BUCKET)
+    negative = stats.feedback_by_dimension("negative", {}, WINDOW, NONE)
     assert negative["model"] == {"m0": Moments(4, 0.0, 0.0), "m1": Moments(4, 1.0, 0.0)}
     assert negative["channel"] == {
         "c0": Moments(3, 1 / 3, 2 / 3),
         "c1": Moments(3, 2 / 3, 2 / 3),
         "c2": Moments(2, 0.5, 0.5),
     }
-    assert stats.feedback_by_dimension("rating", {"model": "m1"}, WINDOW)["model"]["m1"].mean == 2.0
-    coverage = stats.feedback_by_dimension("coverage", {}, WINDOW)
+    assert stats.feedback_by_dimension("rating", {"model": "m1"}, WINDOW, NONE)["model"]["m1"].mean == 2.0
+    coverage = stats.feedback_by_dimension("coverage", {}, WINDOW, NONE)
     assert coverage["model"]["m0"] == Moments(6, 4 / 6, 8 / 6)
     assert coverage["channel"]["c2"].mean == 0.5
+
+
+def test_feedback_by_dimension_is_of_one_age_and_of_buckets_that_have_it() -> None:
+    age, day = timedelta(hours=6), timedelta(days=1)
+    for model, at in (("old", NOW - day), ("young", NOW)):
+        for i in range(4):
+            respond(f"{model}{i}", model=model, occurred_at=at)
+        rollups.roll_up(at)
+        rollups.roll_up(at + 2 * BUCKET)
+        rate(f"{model}0", "negative")
+        rollups.roll_up(at + 2 * BUCKET)
+        rollups.roll_up(at + age + 3 * BUCKET)
+        for i in (1, 2):
+            rate(f"{model}{i}", "negative")
+        rollups.roll_up(at + age + 3 * BUCKET)
+    window = stats.Window(NOW - 2 * day, NOW + day)
+    found = stats.feedback_by_dimension("coverage", {}, window, age)["model"]
+    assert {value: moments.mean for value, moments in found.items()} == {"old": 0.25, "young": 0.25}
+    assert stats.feedback_by_dimension("coverage", {}, window, day)["model"]["old"].mean == 0.75
+    assert set(stats.feedback_by_dimension("coverage", {}, window, day)["model"]) == {"old"}

@@ -1,3 +1,5 @@
+from datetime import timedelta
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -81,3 +83,37 @@ def test_contributions_and_mix_add_up_to_the_whole_change(
         assert sum(part.contribution for part in found.parts) + found.mix["model"] == pytest.approx(
             1.0, abs=1e-6
         )
+
+
+RISE = ({"x": (500, 0.2), "y": (500, 0.2)}, {"x": (500, 0.5), "y": (500, 0.2)})
+
+
+@pytest.mark.parametrize(
+    "language",
+    [
+        ({}, {"de": (10, 0.1), "en": (10, 0.2)}),
+        ({}, {"de": (500, 0.1), "en": (500, 0.2)}),
+        ({"de": (500, 0.3), "en": (500, 0.3)}, {"de": (10, 0.1), "en": (10, 0.2)}),
+    ],
+)
+def test_explain_of_a_rise_is_none_of_a_fall_whatever_another_dimension_knows(language: Any) -> None:
+    before, after = {"model": RISE[0], "language": language[0]}, {"model": RISE[1], "language": language[1]}
+    found = explained(before, after)
+    assert found.change == pytest.approx(0.15)
+    assert found.sentence.endswith("of the rise comes from model = x.")
+    assert {part.dimension for part in found.parts} == {"model"}
+
+
+def test_explain_by_an_attribute_that_most_have_leaves_room_for_the_others() -> None:
+    before = {"model": {"": (1000, 0.2)}, "language": {"de": (400, 0.2), "en": (400, 0.2)}}
+    after = {"model": {"": (1000, 0.3)}, "language": {"de": (400, 0.4), "en": (400, 0.2)}}
+    found = explained(before, after)
+    assert [(part.value, round(part.contribution, 6)) for part in found.parts] == [("de", 0.8), ("en", 0.0)]
+    assert found.mix["language"] == pytest.approx(0.0)
+
+
+def test_explain_of_feedback_asks_for_the_age_that_is_watched() -> None:
+    source = Source(Metric("feedback:coverage"), timedelta(hours=6))
+    with patch.object(attribution, "feedback_by_dimension", return_value={}) as read:
+        assert attribution.explain(source, {}, WINDOW, {}).sentence == ""
+    assert read.call_args.args == ("coverage", {}, WINDOW, timedelta(hours=6))

@@ -10,7 +10,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from feedback.models import Scope
-from monitoring import backtests, checks, lifecycle
+from monitoring import backtests, budget, checks, lifecycle
 from monitoring.models import (
     Backtest,
     BacktestState,
@@ -334,6 +334,7 @@ def test_budget_says_what_was_promised_and_what_came(
         BudgetEntry.objects.create(
             monitor=monitor, day=today, expected=0.25, alarm_count=number, signal_count=1
         )
+    budget.redistribute()
     api = writer()
     get(api, "markers")
     with django_assert_max_num_queries(8):

@@ -198,7 +198,7 @@ def quiet_volume(gap: float = 300, *, n: int = 100) -> Monitor:
     refer(monitor, gap, n=n)
     add_bucket(0, 0.85)
     run(0)
-    Monitor.objects.update(metric="volume", kind="volume")
+    Monitor.objects.update(metric="volume", kind="volume", maturity_hours=0)
     return monitor
 
 
@@ -428,7 +428,7 @@ def test_survey_takes_as_many_queries_for_many_monitors(django_assert_num_querie
     close(0)
     for number in range(5):
         make_monitor(name=f"m{number}")
-    Monitor.objects.update(metric="volume")
+    Monitor.objects.update(metric="volume", maturity_hours=0)
     with django_assert_num_queries(4):
         problems.survey(now_after(0))
 
