@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.drifting.streams import LENGTH, Stream
-from monitoring.monitors.drift import DistributionDrift, RateDrift
+from monitoring.monitors.drift import DistributionDrift, RateDrift, sides_of
 from monitoring.monitors.reference import Usual
 from monitoring.monitors.replay import ANOMALY_SHARE
+from monitoring.monitors.single import Side, most_surprising, surprise_of_share
 from triageops.stats.bets_cells import SCORES
 from triageops.stats.bets_score import ScoreBet
 from triageops.stats.change import BoundedMean, advance
@@ -19,6 +21,36 @@ from triageops.stats.change import BoundedMean, advance
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Streams as detectors see them. increments: (R, T, K). alone: (R, T), how much each bucket speaks by itself."""
+
+    increments: FloatArray
+    alone: FloatArray
+
+    @classmethod
+    def together(cls, several: Sequence[Judged]) -> Judged:
+        return cls(
+            np.concatenate([one.increments for one in several]),
+            np.concatenate([one.alone for one in several]),
+        )
+
+    @classmethod
+    def of_bets(cls, increments: FloatArray) -> Judged:
+        """Of (T, K), with a bucket's mean e-value for what it says by itself."""
+        alone = np.logaddexp.reduce(increments, axis=1) - math.log(increments.shape[1])
+        return cls(increments[None], alone[None])
+
+
+def judged(detector: DistributionDrift | RateDrift, stream: Stream) -> Judged:
+    """Of one stream."""
+    if isinstance(detector, RateDrift):
+        alone = _rate_singles(detector, stream)
+    else:
+        alone = _score_singles(detector, stream)
+    return Judged(increments(detector, stream)[None], alone[None])
 
 
 def increments(detector: DistributionDrift | RateDrift, stream: Stream) -> FloatArray:
@@ -49,6 +81,37 @@ def _score_increments(detector: DistributionDrift, stream: Stream) -> FloatArray
         found[rows] = bet.increments_of(counts[rows], offsets=reference.allowed[slot])
     n = counts.sum(axis=1)
     return found * np.stack([_worth(one, n) for one in reference.usual], axis=1)[:, score_of]
+
+
+def _score_singles(detector: DistributionDrift, stream: Stream) -> FloatArray:
+    """(T,): what detector.single gives; 0 for buckets within 1.5 standard deviations, which are never beyond the reference's."""
+    reference, spread = detector.reference, detector.reference.spread
+    assert spread is not None
+    middles = np.array([stream.family.scheme.middle(number) for number in stream.family.bins])
+    n = stream.counts.sum(axis=1)
+    mean = stream.counts @ middles / np.maximum(n, 1)
+    slots = reference.when.slots(stream.starts.tolist())
+    distance = mean - np.array(reference.means)[slots]
+    found = np.zeros(n.size)
+    is_off = (n > 0) & (distance**2 > 2.25 * (spread.within / np.maximum(n, 1) + spread.between))
+    for check in np.flatnonzero(is_off).tolist():
+        off, size, slot = float(distance[check]), int(n[check]), int(slots[check])
+        each: dict[Side, float] = {side: spread.surprise(off, size, slot, side) for side in sides_of("both")}
+        found[check] = most_surprising(each, reference.extremes)[0]
+    return found
+
+
+def _rate_singles(detector: RateDrift, stream: Stream) -> FloatArray:
+    reference, icc = detector.reference, detector.reference.most_icc
+    slots = reference.when.slots(stream.starts.tolist()).tolist()
+    sizes, successes = stream.counts.sum(axis=1).tolist(), stream.counts[:, -1].tolist()
+    found = np.zeros(len(slots))
+    for check, (n, k, slot) in enumerate(zip(sizes, successes, slots, strict=True)):
+        low, high = reference.bounds[slot]
+        bound: dict[Side, float] = {"down": low, "up": high}
+        each = {side: surprise_of_share(k, n, bound[side], icc, side) for side in sides_of(detector.sides)}
+        found[check] = most_surprising(each, reference.extremes)[0] if n else 0.0
+    return found
 
 
 def _rate_increments(detector: RateDrift, stream: Stream) -> FloatArray:
@@ -96,13 +159,14 @@ class Watched:
 
 
 def watched(
-    many: FloatArray,
+    streams: Judged,
     *,
     budget_per_check: float,
     anomaly_share: float = ANOMALY_SHARE,
     seconds: float = LENGTH,
 ) -> Watched:
-    """What replay() does. many: (R, T, K) increments. is_alarm: of both sorts, evidence and single buckets."""
+    """What replay() does. is_alarm: of both sorts, evidence and single buckets."""
+    many = streams.increments
     runs, count, bets = many.shape
     budget = budget_per_check / seconds
     accrual = math.log(budget * (1 - anomaly_share)) + math.log(seconds)
@@ -110,7 +174,7 @@ def watched(
     log_m, log_g = np.full((runs, bets), -math.inf), np.zeros((runs, bets))
     evidence, found = np.empty((runs, count)), np.zeros((runs, count), dtype=bool)
     share, row = math.log(1 / bets), np.arange(runs)
-    alone = np.logaddexp.reduce(many, axis=2) + share + single >= 0
+    alone = streams.alone + single >= 0
     for check in range(count):
         now = many[:, check]
         log_m = advance(log_m, now, accrual)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.drifting import peers
-from benchmarks.drifting.engine import delays, watched
+from benchmarks.drifting.engine import Judged, delays, watched
 from benchmarks.drifting.row import CHECKS, Row
 from benchmarks.drifting.streams import NOTHING, Change
 from triageops.stats import chi_square
@@ -100,8 +100,8 @@ def ours(row: Row, seed: int, start: int, count: int) -> tuple[list[int], dict[s
     rng = generator(row, seed, start)
     budget = 1 / row.checks / row.monitors
     counts: list[int] = []
-    changed: dict[str, list[FloatArray]] = {}
-    staying: list[FloatArray] = []
+    changed: dict[str, list[Judged]] = {}
+    staying: list[Judged] = []
     for _ in range(count):
         stays, moved = row.run(rng)
         if row.monitors > 1:
@@ -111,10 +111,10 @@ def ours(row: Row, seed: int, start: int, count: int) -> tuple[list[int], dict[s
         for label, found in moved.items():
             changed.setdefault(label, []).append(found)
     if staying:
-        found_at = watched(np.concatenate(staying), budget_per_check=budget).is_alarm
+        found_at = watched(Judged.together(staying), budget_per_check=budget).is_alarm
         counts = found_at.sum(axis=1).tolist()
     return counts, {
-        label: delays(watched(np.concatenate(found), budget_per_check=budget).is_alarm).tolist()
+        label: delays(watched(Judged.together(found), budget_per_check=budget).is_alarm).tolist()
         for label, found in changed.items()
     }
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from benchmarks.drifting.engine import Bounded, increments
+from benchmarks.drifting.engine import Bounded, Judged, judged
 from benchmarks.drifting.streams import NOTHING, Change, Family, Law, Source, Stream, effects
 from monitoring.monitors.drift import DistributionDrift, RateDrift, Sides
 from monitoring.monitors.reference import RateReference, ScoreReference, Tolerance
@@ -30,7 +30,7 @@ class Row:
     """One law of streams, watched by fresh detectors in each run. All shifts are in the family's own unit.
 
     learns: buckets of the reference, drawn by `reference` (default: as the stream). bounded: BoundedMean in place of a detector
-    with a reference. monitors: how many share the budget; half of the variance of their wobble is common to them.
+    with a reference. tolerance: of the reference. moved: by how much the stream that stays lies off its reference. monitors: how many share the budget; half of the variance of their wobble is common to them.
     """
 
     key: str
@@ -43,6 +43,8 @@ class Row:
     kind: Literal["distribution", "rate"] = "distribution"
     sides: Sides = "both"
     bounded: Bounded | None = None
+    tolerance: Tolerance = EXACT
+    moved: float = 0.0
     monitors: int = 1
     checks: int = CHECKS
     runs: int = 100
@@ -57,37 +59,40 @@ class Row:
 
     def watching(self, rng: Generator, change: Change, wobble: FloatArray | None = None) -> Stream:
         count = self.checks if change is NOTHING else change.checks
+        change = replace(change, shift=change.shift + self.moved)
         return self.source.stream(rng, count, first=self.learns, change=change, wobble=wobble)
 
-    def run(self, rng: Generator) -> tuple[FloatArray, Mapping[str, FloatArray]]:
-        """Increments (monitors, T, K) of a stream that stays, and (COPIES, T, K) of each change."""
+    def run(self, rng: Generator) -> tuple[Judged, Mapping[str, Judged]]:
+        """One stream that stays, or one for each monitor, and COPIES of each change."""
         if self.monitors > 1:
             return self._fleet(rng), {}
         detector = self._detector(self.learning(rng)) if self.bounded is None else None
-        stays = self._increments(detector, self.watching(rng, NOTHING))
+        stays = self._judged(detector, self.watching(rng, NOTHING))
         changed = {
-            one.label: np.stack([self._increments(detector, self.watching(rng, one)) for _ in range(COPIES)])
+            one.label: Judged.together(
+                [self._judged(detector, self.watching(rng, one)) for _ in range(COPIES)]
+            )
             for one in self.changes
         }
-        return stays[None], changed
+        return stays, changed
 
-    def _fleet(self, rng: Generator) -> FloatArray:
+    def _fleet(self, rng: Generator) -> Judged:
         memory = self.law.memory
         common = [effects(rng, count, memory) for count in (self.learns, self.checks)]
         found = []
         for _ in range(self.monitors):
             learnt, lived = ((one + effects(rng, one.size, memory)) / math.sqrt(2) for one in common)
             detector = self._detector(self.learning(rng, learnt))
-            found.append(self._increments(detector, self.watching(rng, NOTHING, lived)))
-        return np.stack(found)
+            found.append(self._judged(detector, self.watching(rng, NOTHING, lived)))
+        return Judged.together(found)
 
     def _detector(self, learned: Stream) -> DistributionDrift | RateDrift:
         if self.kind == "rate":
-            return RateDrift(RateReference.learnt(learned.samples(), EXACT), self.sides)
-        return DistributionDrift(ScoreReference.learnt(learned.samples(), EXACT))
+            return RateDrift(RateReference.learnt(learned.samples(), self.tolerance), self.sides)
+        return DistributionDrift(ScoreReference.learnt(learned.samples(), self.tolerance))
 
-    def _increments(self, detector: DistributionDrift | RateDrift | None, stream: Stream) -> FloatArray:
+    def _judged(self, detector: DistributionDrift | RateDrift | None, stream: Stream) -> Judged:
         if self.bounded is not None:
-            return self.bounded.increments(stream)
+            return Judged.of_bets(self.bounded.increments(stream))
         assert detector is not None
-        return increments(detector, stream)
+        return judged(detector, stream)

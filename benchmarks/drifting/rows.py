@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from benchmarks.drifting.engine import Bounded
 from benchmarks.drifting.row import Row
-from benchmarks.drifting.streams import Change, Law, beta, lognormal, normal, share
+from benchmarks.drifting.streams import Change, Law, beta, lognormal, normal, share, skewed
 from monitoring.monitors.drift import Sides
+from monitoring.monitors.reference import Tolerance
 
 _DAY = 288
 _KNOWN = Law(sizes=(10_000,))
@@ -17,7 +18,7 @@ _SIDES: tuple[tuple[Sides, str], ...] = (("both", ""), ("up", ", only upwards"))
 
 
 def rows() -> list[Row]:
-    return [*_references(), *_wobbles(), *_kinds(), *_hard()]
+    return [*_references(), *_wobbles(), *_kinds(), *_tolerated(), *_hard()]
 
 
 def _shifts(*goals: float | None, sign: float = 1.0, checks: int = 300) -> tuple[Change, ...]:
@@ -102,6 +103,18 @@ def _kinds() -> Iterator[Row]:
                 sides=sides,
                 runs=200,
             )
+
+
+def _tolerated() -> Iterator[Row]:
+    for ignored, moved in ((0.1, -0.09), (0.1, 0.09), (1.0, -0.25)):
+        yield Row(
+            f"tolerated {ignored:g} {moved:g}",
+            f"tolerated shift of a skewed score: Beta(10, 1), 20 a check, {ignored:g} sd ignored, moved by {moved:+g} sd",
+            skewed(),
+            learns=4 * _DAY,
+            tolerance=Tolerance(shift=ignored),
+            moved=moved,
+        )
 
 
 def _hard() -> Iterator[Row]:

@@ -58,6 +58,18 @@ def beta() -> Family:
     return Family(UniformBins(0.0, 1.0), tuple(range(202)), below)
 
 
+SKEWED_SD = math.sqrt(10 / 11 / 11 / 12)
+
+
+def skewed() -> Family:
+    """Beta(10, 1). A shift by sd moves every value, to the bounds at most."""
+
+    def below(x: FloatArray, shift: FloatArray, stretch: float) -> FloatArray:
+        return np.asarray((x - shift * SKEWED_SD).clip(0.0, 1.0) ** 10)
+
+    return Family(UniformBins(0.0, 1.0), tuple(range(202)), below)
+
+
 def lognormal() -> Family:
     """exp(0.8 Z). A shift is that of the logarithm."""
     scheme = LogBins(0.01)

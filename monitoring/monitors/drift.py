@@ -10,13 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitoring.monitors.reference import RateReference, ScoreReference, VolumeReference
 from monitoring.monitors.sample import Sample
+from monitoring.monitors.single import Side, most_surprising, surprise_of_count, surprise_of_share
 from triageops.stats.bets_cells import SCORES
 from triageops.stats.bets_count import VolumeBet
 from triageops.stats.bets_rate import RateBet
@@ -48,6 +49,14 @@ class Detector(Protocol):
 
     def value(self, sample: Sample) -> float | None:
         """What the bucket shows, in the same unit; None when it is empty."""
+
+
+@runtime_checkable
+class JudgesAlone(Protocol):
+    """A detector that knows how unlikely one bucket is by itself (monitoring.monitors.single)."""
+
+    def single(self, sample: Sample) -> tuple[float, str] | None:
+        """-log of the bucket's probability, 0 or more, and what is said of it; None where nothing was learnt about that."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,16 @@ class DistributionDrift:
         found = self._bet.increments(Histogram(reference.cells.scheme, counts), offsets=offsets)
         worth = [one.worth(n) for one in reference.usual]
         return tuple(worth[j] * x for j, x in zip(self._score_of, found, strict=True))
+
+    def single(self, sample: Sample) -> tuple[float, str] | None:
+        """By the mean of the values themselves: scores are cut, so that nothing could be far off in them."""
+        reference = self.reference
+        if reference.spread is None or not reference.spread.varies or not sample.n:
+            return None
+        slot, n = reference.when.slot(sample.at), sample.n
+        distance = sample.moments.mean - reference.usual_mean(slot)
+        found = {side: reference.spread.surprise(distance, n, slot, side) for side in sides_of(self.sides)}
+        return most_surprising(found, reference.extremes)
 
     def expected(self, sample: Sample) -> float:
         return self.reference.usual_mean(self.reference.when.slot(sample.at))
@@ -140,6 +159,16 @@ class RateDrift:
             found += (0.0,) * len(odds) if bet is None else bet.increments(k, sample.n, phi=phi)
         return tuple(found)
 
+    def single(self, sample: Sample) -> tuple[float, str] | None:
+        reference = self.reference
+        if not reference.extremes.count or not sample.n:
+            return None
+        low, high = reference.bounds[reference.when.slot(sample.at)]
+        bound: dict[Side, float] = {"down": low, "up": high}
+        k, n, icc = sample.successes, sample.n, reference.most_icc
+        found = {side: surprise_of_share(k, n, bound[side], icc, side) for side in sides_of(self.sides)}
+        return most_surprising(found, reference.extremes)
+
     def expected(self, sample: Sample) -> float:
         return self.reference.usual.mean[self.reference.when.slot(sample.at)]
 
@@ -177,6 +206,18 @@ class VolumeDrift:
         found = bet.increments(sample.n, expected=reference.expected[slot])
         return tuple(x / reference.inflation for x in found)
 
+    def single(self, sample: Sample) -> tuple[float, str] | None:
+        reference = self.reference
+        if not reference.extremes.count:
+            return None
+        low, high = self.band(sample)
+        bound: dict[Side, float] = {"down": low, "up": high}
+        found = {
+            side: surprise_of_count(sample.n, bound[side], reference.most_dispersion, side)
+            for side in sides_of(self.sides)
+        }
+        return most_surprising(found, reference.extremes)
+
     def expected(self, sample: Sample) -> float:
         return self.reference.expected[self.reference.when.slot(sample.at)]
 
@@ -188,6 +229,19 @@ class VolumeDrift:
 
     def value(self, sample: Sample) -> float | None:
         return float(sample.n)
+
+
+def sides_of(sides: Sides) -> tuple[Side, ...]:
+    return ("down", "up") if sides == "both" else (sides,)
+
+
+def alone(detector: Detector, sample: Sample, increments: Sequence[float]) -> tuple[float, str]:
+    """How much this bucket speaks by itself, and what of; by its own probability if the detector knows that, else by its bets."""
+    found = detector.single(sample) if isinstance(detector, JudgesAlone) else None
+    if found is not None:
+        return found
+    log_e, bet = anomaly(increments)
+    return log_e, detector.labels[bet]
 
 
 def anomaly(increments: Sequence[float]) -> tuple[float, int]:

@@ -8,6 +8,7 @@ is worth than its records, because buckets differ (variance.py) and neighbours a
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitoring.monitors.sample import Sample
+from monitoring.monitors.single import (
+    NO_EXTREMES,
+    Extremes,
+    Side,
+    Spread,
+    surprise_of_count,
+    surprise_of_share,
+)
 from monitoring.monitors.usual import (
     LEAST_BUCKETS,
     LEAST_RECORDS,
@@ -34,7 +43,7 @@ from triageops.stats.dependence import dependence
 from triageops.stats.histogram import Histogram, bins_named
 from triageops.stats.margins import Z, rate_bounds
 from triageops.stats.season import slot_counts
-from triageops.stats.variance import count_deflator, count_dispersion
+from triageops.stats.variance import count_deflator, count_dispersion, residuals
 
 __all__ = [
     "LEAST_BUCKETS",
@@ -52,6 +61,9 @@ __all__ = [
 ]
 
 FloatArray = NDArray[np.float64]
+SIDES: tuple[Side, Side] = ("down", "up")
+_FARTHEST = 100
+"""Of buckets on each side, among which is the most surprising one; to look at each would take longer than all the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +83,8 @@ class Tolerance:
 class ScoreReference:
     """Of a distribution. usual: of each score in SCORES; allowed: their largest means in each slot, (slots, scores).
 
-    mean, sd: of all values. means: of the values in each slot; empty in what was stored before they were learned.
+    mean, sd: of all values. means: of the values in each slot; spread: of buckets' means around them. Both empty in what
+    was stored before they were learned, as `extremes`, which guard single buckets.
     """
 
     cells: Cells
@@ -82,6 +95,8 @@ class ScoreReference:
     mean: float
     sd: float
     means: tuple[float, ...] = ()
+    spread: Spread | None = None
+    extremes: Extremes = NO_EXTREMES
 
     @classmethod
     def learnt(
@@ -92,7 +107,8 @@ class ScoreReference:
         scheme = bins_named(name)
         used = sorted((one for one in samples if one.histogram.get(name)), key=lambda one: one.at)
         pooled = Sample.merge(used)
-        cells = Cells.of(Histogram(scheme, pooled.histogram.get(name, {})), cell_count)
+        histogram = Histogram(scheme, pooled.histogram.get(name, {}))
+        cells = Cells.of(histogram, cell_count)
         starts = np.array([one.at for one in used], dtype=np.int64)
         counts = np.array([cells.counts(Histogram(scheme, one.histogram[name])) for one in used])
         each = Buckets.of_scores(starts, counts, cells.scores())
@@ -106,10 +122,11 @@ class ScoreReference:
             replace(Usual.of(buckets, slots, when.slot_count, wobble), icc=icc)
             for buckets, wobble in zip(each, wobbles, strict=True)
         )
-        allowed = _allowed_scores(cells, usual, tolerance)
-        means = _means_of_values(used, slots, when, seconds)
+        allowed = _allowed_scores(cells, histogram, usual, tolerance)
         moments = pooled.moments
-        return cls(cells, when, usual, allowed, moments.n, moments.mean, moments.sd or 0.0, means)
+        sd = moments.sd or 0.0
+        means, spread, extremes = _values(used, histogram, slots, when, seconds, tolerance.shift * sd)
+        return cls(cells, when, usual, allowed, moments.n, moments.mean, sd, means, spread, extremes)
 
     def usual_mean(self, slot: int) -> float:
         """Of the values, in their own unit."""
@@ -118,8 +135,12 @@ class ScoreReference:
     def tolerated(self, slot: int) -> tuple[float, float]:
         """How far (down, up) the mean may be from its usual one, in its own unit.
 
-        A mean score over the score's own standard deviation is about the shift in standard deviations, see bets_cells.
+        Of what was stored without a spread: a mean score over the score's own standard deviation is about the shift in
+        standard deviations, see bets_cells.
         """
+        if self.spread is not None:
+            known = self.usual[0].uncertainty * self.spread.errors[slot]
+            return max(self.spread.ignored, known), max(self.spread.ignored, known)
         down, up = (
             max(0.0, self.allowed[slot][j] - self.usual[j].mean[slot]) * self._value_per_score[j]
             for j in (SCORES.index("down"), SCORES.index("up"))
@@ -133,13 +154,14 @@ class ScoreReference:
 
 
 def _allowed_scores(
-    cells: Cells, usual: Sequence[Usual], tolerance: Tolerance
+    cells: Cells, histogram: Histogram, usual: Sequence[Usual], tolerance: Tolerance
 ) -> tuple[tuple[float, ...], ...]:
     base = score_tolerances(
         cells,
         n_reference=[one.n_eff for one in usual],
         shift=tolerance.shift,
         ratio=tolerance.stretch,
+        reference=histogram,
     )
     each = [
         np.array(one.mean) + np.maximum(margin, one.uncertainty * np.array(one.error))
@@ -148,9 +170,15 @@ def _allowed_scores(
     return tuple(map(tuple, np.maximum(-1.0, np.stack(each, axis=1)).tolist()))
 
 
-def _means_of_values(
-    used: Sequence[Sample], slots: NDArray[np.int64], when: Seasonal, seconds: int
-) -> tuple[float, ...]:
+def _values(
+    used: Sequence[Sample],
+    histogram: Histogram,
+    slots: NDArray[np.int64],
+    when: Seasonal,
+    seconds: int,
+    ignored: float,
+) -> tuple[tuple[float, ...], Spread, Extremes]:
+    """Of the values themselves: the slots' means, how buckets differ from them, and how far the farthest is off."""
     moments = [one.moments for one in used]
     buckets = Buckets.of(
         [int(one.at) for one in used],
@@ -158,18 +186,50 @@ def _means_of_values(
         [one.mean for one in moments],
         [one.m2 for one in moments],
     )
-    return Usual.of(buckets, slots, when.slot_count, wobble_of(buckets, slots, seconds)).mean
+    wobble = wobble_of(buckets, slots, seconds)
+    usual, learned = Usual.of(buckets, slots, when.slot_count, wobble), wobble[0]
+    off = residuals(buckets, learned, slots)
+    spread = Spread(
+        learned.within,
+        learned.between,
+        learned.degrees_of_freedom,
+        usual.error,
+        *_cumulants(histogram),
+        float(np.mean(off**3)),
+        max(0.0, float(np.mean(off**4)) - 3 - 2 * math.sqrt(24 / off.size)),
+        ignored,
+    )
+    # Without what is ignored, because the reference did not move.
+    own = replace(spread, ignored=0.0)
+    farthest = np.argsort(off, kind="stable")
+    downs, ups = (
+        [
+            own.surprise(moments[t].mean - usual.mean[slots[t]], moments[t].n, int(slots[t]), side)
+            for t in some.tolist()
+        ]
+        for side, some in zip(SIDES, (farthest[:_FARTHEST], farthest[-_FARTHEST:]), strict=True)
+    )
+    return usual.mean, spread, Extremes(max(downs), max(ups), off.size)
+
+
+def _cumulants(histogram: Histogram) -> tuple[float, float]:
+    """Third and fourth, of a record."""
+    middles = np.array([histogram.scheme.middle(one) for one in histogram.counts])
+    share = np.array(list(histogram.counts.values())) / histogram.n
+    off = middles - middles @ share
+    return float(off**3 @ share), float(off**4 @ share - 3 * (off**2 @ share) ** 2)
 
 
 @dataclass(frozen=True)
 class RateReference:
-    """Of a share of successes. bounds: (lowest, highest) share that is no drift, of each slot."""
+    """Of a share of successes. bounds: (lowest, highest) share that is no drift, of each slot. extremes: of single buckets."""
 
     when: Seasonal
     usual: Usual
     bounds: tuple[tuple[float, float], ...]
     n: int
     mean: float
+    extremes: Extremes = NO_EXTREMES
 
     @classmethod
     def learnt(cls, samples: Sequence[Sample], tolerance: Tolerance, *, zone: str = "UTC") -> Self:
@@ -186,7 +246,20 @@ class RateReference:
             for mean, error in zip(usual.mean, usual.error, strict=True)
         )
         whole = Sample.merge(used)
-        return cls(when, usual, bounds, whole.n, whole.successes / whole.n)
+        found = cls(when, usual, bounds, whole.n, whole.successes / whole.n)
+        each = {
+            (one.successes, one.n, usual.mean[slot], found.most_icc)
+            for one, slot in zip(used, slots.tolist(), strict=True)
+        }
+        down, up = (max(surprise_of_share(*one, side) for one in each) for side in SIDES)
+        return replace(found, extremes=Extremes(down, up, len(used)))
+
+    @property
+    def most_icc(self) -> float:
+        """How much buckets differ at most, as far as so many of them tell."""
+        usual = self.usual
+        error = math.sqrt(2 / usual.freedom) * (usual.icc + usual.freedom / self.n)
+        return min(0.99, usual.icc + Z * error)
 
 
 def _rate_bounds(mean: float, error: float, usual: Usual, tolerance: Tolerance) -> tuple[float, float]:
@@ -205,7 +278,7 @@ def _rate_bounds(mean: float, error: float, usual: Usual, tolerance: Tolerance) 
 
 @dataclass(frozen=True)
 class VolumeReference:
-    """Of how much arrives in a bucket. expected: of each slot. margins: relative, of each slot, in [0, 1)."""
+    """Of how much arrives in a bucket. expected: of each slot. margins: relative, of each slot, in [0, 1). extremes: of single buckets."""
 
     when: Seasonal
     expected: tuple[float, ...]
@@ -213,6 +286,7 @@ class VolumeReference:
     dispersion: float
     inflation: float
     bucket_count: int
+    extremes: Extremes = NO_EXTREMES
 
     @classmethod
     def learnt(cls, samples: Sequence[Sample], tolerance: Tolerance, *, zone: str = "UTC") -> Self:
@@ -240,7 +314,22 @@ class VolumeReference:
         expected = np.maximum(found.mean, 0.0)
         unknown = Z * found.error / np.maximum(expected, 1e-9)
         margins = np.minimum(0.95, np.maximum(tolerance.ratio, unknown))
-        return cls(when, tuple(expected.tolist()), tuple(margins.tolist()), dispersion, inflation, len(used))
+        learned = cls(
+            when, tuple(expected.tolist()), tuple(margins.tolist()), dispersion, inflation, len(used)
+        )
+        each = {
+            (one.n, learned.expected[slot], learned.most_dispersion)
+            for one, slot in zip(used, slots.tolist(), strict=True)
+        }
+        down, up = (max(surprise_of_count(*one, side) for one in each) for side in SIDES)
+        return replace(learned, extremes=Extremes(down, up, len(used)))
+
+    @property
+    def most_dispersion(self) -> float:
+        """How much buckets differ at most, as far as so many of them tell."""
+        usual = math.fsum(self.expected) / len(self.expected)
+        error = math.sqrt(2 / self.bucket_count) * (self.dispersion + 1 / max(usual, 1e-9))
+        return self.dispersion + Z * error
 
 
 def main_bins(samples: Sequence[Sample]) -> str:
@@ -269,6 +358,8 @@ def as_json(reference: ScoreReference | RateReference | VolumeReference) -> dict
             "mean": reference.mean,
             "sd": reference.sd,
             "means": list(reference.means),
+            "spread": None if reference.spread is None else reference.spread.as_json(),
+            "extremes": reference.extremes.as_json(),
         }
     if isinstance(reference, RateReference):
         return {
@@ -278,6 +369,7 @@ def as_json(reference: ScoreReference | RateReference | VolumeReference) -> dict
             "bounds": [list(one) for one in reference.bounds],
             "n": reference.n,
             "mean": reference.mean,
+            "extremes": reference.extremes.as_json(),
         }
     return {
         "kind": "volume",
@@ -287,6 +379,7 @@ def as_json(reference: ScoreReference | RateReference | VolumeReference) -> dict
         "dispersion": reference.dispersion,
         "inflation": reference.inflation,
         "bucket_count": reference.bucket_count,
+        "extremes": reference.extremes.as_json(),
     }
 
 
@@ -298,7 +391,9 @@ def from_json(state: Mapping[str, Any]) -> ScoreReference | RateReference | Volu
             return _score_of(state, when)
         if state["kind"] == "rate":
             bounds = tuple((low, high) for low, high in state["bounds"])
-            return RateReference(when, Usual.from_json(state["usual"]), bounds, state["n"], state["mean"])
+            return RateReference(
+                when, Usual.from_json(state["usual"]), bounds, state["n"], state["mean"], _extremes_of(state)
+            )
         if state["kind"] == "volume":
             return VolumeReference(
                 when,
@@ -307,6 +402,7 @@ def from_json(state: Mapping[str, Any]) -> ScoreReference | RateReference | Volu
                 state["dispersion"],
                 state["inflation"],
                 state["bucket_count"],
+                _extremes_of(state),
             )
     except (KeyError, TypeError) as error:
         raise ValueError(f"no reference: {error!r}") from error
@@ -323,4 +419,10 @@ def _score_of(state: Mapping[str, Any], when: Seasonal) -> ScoreReference:
         state["mean"],
         state["sd"],
         tuple(state.get("means", ())),
+        Spread.from_json(state["spread"]) if state.get("spread") else None,
+        _extremes_of(state),
     )
+
+
+def _extremes_of(state: Mapping[str, Any]) -> Extremes:
+    return Extremes.from_json(state["extremes"]) if "extremes" in state else NO_EXTREMES

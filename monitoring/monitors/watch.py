@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
 from monitoring.monitors.deviation import Deviations
-from monitoring.monitors.drift import Detector, anomaly
+from monitoring.monitors.drift import Detector, alone
 from monitoring.monitors.sample import Sample
 from triageops.stats.change import step
 from triageops.stats.evidence import Evidence
@@ -173,10 +173,10 @@ class BettingRun:
                 taken.log_evidence, Finding(label, onset, taken.log_evidence, is_single=is_single), elapsed
             )
         if share and elapsed:
-            log_e, baseline = anomaly(increments)
+            log_e, label = alone(detector, sample, increments)
             strength = log_e + math.log(budget_per_second * share * elapsed)
             if strength >= 0:
-                found = Finding(detector.labels[baseline], sample.at, strength, is_single=True)
+                found = Finding(label, sample.at, strength, is_single=True)
                 return Taken(taken.log_evidence, found, elapsed)
         return Taken(taken.log_evidence, elapsed_seconds=elapsed)
 

@@ -155,6 +155,22 @@ def test_shift_that_is_nobodys_concern_is_left_alone() -> None:
     assert alarms(detector, scores(rng, CHECKS, start=4_032, shift=0.15)) <= 2
 
 
+@pytest.mark.parametrize(("ignored", "moved"), [(0.1, -0.09), (0.1, 0.09), (1.0, -0.25), (1.0, -0.9)])
+def test_shift_of_a_skewed_score_that_is_ignored_is_left_alone(ignored: float, moved: float) -> None:
+    """Beta(10, 1): every value moved by less than so many standard deviations (0.083)."""
+    rng = np.random.default_rng(3)
+    usual = [scored(number * LENGTH, rng.beta(10, 1, 20)) for number in range(4 * 288)]
+    detector = distribution(usual, Tolerance(shift=ignored))
+    later = [
+        scored(number * LENGTH, np.clip(rng.beta(10, 1, 20) + 0.083 * moved, 0.0, 1.0))
+        for number in range(4 * 288, 8 * 288)
+    ]
+    assert len(replay(detector, later, budget_per_second=1 / (8_640 * LENGTH)).alarms) <= 1
+    low, high = detector.band(later[0])
+    assert low < detector.expected(later[0]) + 0.083 * moved < high
+    assert high - low == pytest.approx(2 * ignored * 0.083, rel=0.1)
+
+
 def test_one_impossible_bucket_is_found_by_itself() -> None:
     rng = np.random.default_rng(9)
     detector = distribution(scores(rng, 2_016))

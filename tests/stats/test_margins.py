@@ -14,6 +14,7 @@ from triageops.stats.margins import (
     count_bounds,
     location_shift,
     mean_margin,
+    moved_margins,
     moved_shares,
     rate_bounds,
     score_errors,
@@ -142,6 +143,43 @@ def test_score_margins_cover_every_allowed_move_and_only_widen() -> None:
     assert (margin >= score_margins(SHARES, scores, shift=0.2)).all()
 
 
+@pytest.mark.parametrize("name", ["bell", "leaning"])
+def test_moved_margins_cover_what_real_moves_of_the_values_do(name: str) -> None:
+    law = stats.norm(0.5, 0.1) if name == "bell" else stats.beta(10, 1)
+    values = (np.arange(200) + 0.5) / 200
+    edges = np.arange(1, 200) / 200
+    shares = np.diff(law.cdf(edges), prepend=0, append=1)
+    cell = np.searchsorted(np.cumsum(shares), np.arange(1, 20) / 20).searchsorted(np.arange(200))
+    p = np.bincount(cell, shares, 20)
+    scores = directed_scores(p)
+    found = moved_margins(
+        values[shares > 0], shares[shares > 0], cell[shares > 0], scores, shift=0.3, ratio=1.1
+    )
+    mean, sd = law.mean(), law.std()
+    for shift in np.linspace(-0.3, 0.3, 13):
+        for ratio in (1 / 1.1, 1.0, 1.1):
+            below = law.cdf(mean + (edges - mean - shift * sd) / ratio)
+            moved = np.bincount(cell, np.diff(below, prepend=0, append=1), 20)
+            assert (scores @ moved <= found + 0.01).all()
+    bent = score_margins(p, scores, shift=0.3, ratio=1.1)
+    if name == "bell":
+        assert found[:4] == pytest.approx(bent[:4], rel=0.05)
+    else:
+        assert (found[:4] > 1.15 * bent[:4]).all()
+
+
+def test_moved_margins_exchange_grades_with_their_neighbours() -> None:
+    """Five grades: a shift of the mean by 0.1 sd, not five grades that were never given."""
+    counts = np.array([10, 20, 40, 20, 10])
+    values = np.arange(5.0)
+    sd = math.sqrt(1.2)
+    found = moved_margins(values, counts, np.arange(5), [values - 2, 2 - values], shift=0.1)
+    # The ends keep what would leave them.
+    assert found == pytest.approx([0.1 * sd * 0.9] * 2)
+    assert moved_margins([3.0], [7], [0], [[0.0]], shift=1.0).tolist() == [0.0]
+    assert moved_margins(values, counts, np.arange(5), [values - 2]) == pytest.approx([0.0], abs=1e-12)
+
+
 def test_score_errors_simulated_references_scatter_as_stated() -> None:
     # Cells fixed, shares and ranks estimated; the mean under the truth of scores made from the estimate.
     rng = np.random.default_rng(33)
@@ -172,6 +210,9 @@ def test_score_errors_simulated_references_scatter_as_stated() -> None:
         lambda: score_margins([0.5, 0.5], [[1, 2, 3]]),
         lambda: score_margins([0.5, 0.5], [[1, 2]], ratio=0.5),
         lambda: score_errors([0.5, 0.5], [[1, 2]], 0),
+        lambda: moved_margins([1, 0], [1, 1], [0, 1], [[1, 2]]),
+        lambda: moved_margins([0, 1], [1, 0], [0, 1], [[1, 2]]),
+        lambda: moved_margins([0, 1], [1, 1], [0, 1], [[1, 2]], ratio=0.5),
     ],
 )
 def test_misuse_is_refused(call: object) -> None:

@@ -35,7 +35,7 @@ from numpy.typing import ArrayLike, NDArray
 from triageops.stats.bets_cells import SCORES, Cells
 from triageops.stats.bets_deflator import checked_phi
 from triageops.stats.histogram import Histogram
-from triageops.stats.margins import score_margins
+from triageops.stats.margins import moved_margins, score_margins
 
 FloatArray = NDArray[np.float64]
 
@@ -132,12 +132,19 @@ class ScoreBet:
 
 
 def score_tolerances(
-    cells: Cells, *, n_reference: ArrayLike, shift: float = 0.0, ratio: float = 1.0, z: float = 2.576
+    cells: Cells,
+    *,
+    n_reference: ArrayLike,
+    shift: float = 0.0,
+    ratio: float = 1.0,
+    z: float = 2.576,
+    reference: Histogram | None = None,
 ) -> tuple[float, ...]:
     """Margins for ScoreBet: eps of each score, the larger of what is nobody's concern and the reference's error.
 
-    Concern: margins.score_margins for shifts up to shift >= 0 standard deviations and spreads up to ratio >= 1
-    times or divided. Error: a bound, at z >= 0 standard errors, on the mean of s in a stream that is like the
+    Concern: shifts up to shift >= 0 standard deviations and spreads up to ratio >= 1 times or divided, of the values of
+    `reference`, which the cells were made of (margins.moved_margins); without it on the scale of normal scores
+    (margins.score_margins), which is right for bell shapes only. Error: a bound, at z >= 0 standard errors, on the mean of s in a stream that is like the
     reference. n_reference: > 0, how many independent values the reference is worth, one number or one for each
     score; infinity for a reference that is known. With top the largest s, the bound
 
@@ -155,4 +162,20 @@ def score_tolerances(
     top = np.maximum(scores.max(axis=1), 0.0)
     variance = (scores * scores) @ shares
     error = z * np.sqrt((variance + top * top / n) / n) + top * (z * z + 2) / (3 * n)
-    return tuple(np.maximum(score_margins(shares, scores, shift=shift, ratio=ratio), error).tolist())
+    return tuple(np.maximum(_concern(cells, reference, shift, ratio), error).tolist())
+
+
+def _concern(cells: Cells, reference: Histogram | None, shift: float, ratio: float) -> FloatArray:
+    if reference is None:
+        return score_margins(cells.shares, cells.scores(), shift=shift, ratio=ratio)
+    if reference.scheme != cells.scheme or not reference.n:
+        raise ValueError(f"a reference of {reference.n} values in bins {reference.scheme.name}")
+    bins = sorted(reference.counts)
+    return moved_margins(
+        [reference.scheme.middle(one) for one in bins],
+        [reference.counts[one] for one in bins],
+        np.searchsorted(cells.last_bins, bins, side="left"),
+        cells.scores(),
+        shift=shift,
+        ratio=ratio,
+    )

@@ -9,8 +9,8 @@ the user calls unimportant and the error of the reference,
 with n_eff from variance.effective_count; the last factor covers the error of s, known from `freedom` values only. With
 it the promise about false alarms holds with 99.5 % confidence about the reference, on each side. Shares have exact bounds
 instead (Clopper and Pearson), counts Garwood's. Scores of a histogram's cells (location, spread, tails) have margins
-computed from the reference's own cells: how much a shift of c standard deviations, or a change of the spread, would
-move their means. Sensitivity and delay are in sensitivity.py.
+computed from the reference's own values, moved by c standard deviations or with another spread (moved_margins); where
+only cells are known, as if a normal had been bent (score_margins). Sensitivity and delay are in sensitivity.py.
 Sources: Jones, Champ, Rigdon (2001) for what estimated parameters do; Clopper, Pearson (1934); Garwood (1936). The tests'
 reference values: scipy.stats.beta, chi2 and norm, simulation.
 """
@@ -176,6 +176,51 @@ def score_margins(
     moves = [(s, r) for s in {0.0, shift, -shift} for r in {1.0, ratio, 1 / ratio}]
     means = [(values * moved_shares(shares, shift=s, ratio=r)).sum(axis=1) for s, r in moves]
     return np.asarray(np.maximum(0.0, np.max(means, axis=0)))
+
+
+def moved_margins(
+    values: ArrayLike,
+    counts: ArrayLike,
+    cell: ArrayLike,
+    scores: ArrayLike,
+    *,
+    shift: float = 0.0,
+    ratio: float = 1.0,
+) -> FloatArray:
+    """(J,) >= 0: the largest mean of each score over real moves of the reference's own values that are no drift.
+
+    values: (K,) ascending, what stands for each bin in use. counts: (K,), > 0. cell: (K,), the cell of each, ascending.
+    scores: (J, B). shift: >= 0 standard deviations of a value, either way. ratio: >= 1, spread around the mean times or
+    divided by it. On a grid: 17 shifts with 5 spreads each.
+
+    A bin's values are taken for even between the middles to its neighbours, and land in the bin that they get next to: grades
+    are exchanged with the next grade (the mean moves as well), and what would leave the reference's range stays at its end.
+    """
+    x, n = np.asarray(values, dtype=np.float64), np.asarray(counts, dtype=np.float64)
+    index, score = np.asarray(cell, dtype=np.int64), np.asarray(scores, dtype=np.float64)
+    if not (
+        0 <= shift < math.inf
+        and 1 <= ratio < math.inf
+        and x.size
+        and (np.diff(x) > 0).all()
+        and (n > 0).all()
+    ):
+        raise ValueError(f"shift {shift}, ratio {ratio} of {x.size} values")
+    share = n / n.sum()
+    mean = float(x @ share)
+    sd = math.sqrt(float((x - mean) ** 2 @ share))
+    if not sd:
+        return np.zeros(score.shape[0])
+    inner = (x[1:] + x[:-1]) / 2
+    edges = np.concatenate([[2 * x[0] - inner[0]], inner, [2 * x[-1] - inner[-1]]])
+    reached = np.concatenate([[0.0], np.cumsum(share)])
+    ends = np.searchsorted(index, np.arange(score.shape[1] - 1), side="right")
+    shifts = np.linspace(-shift, shift, 17)[:, None, None] * sd
+    ratios = ratio ** np.linspace(-1, 1, 5)[:, None]
+    below = np.interp(mean + (edges[ends] - mean - shifts) / ratios, edges, reached)
+    below = np.where(ends == 0, 0.0, np.where(ends == x.size, 1.0, below))
+    moved = np.diff(below, prepend=0.0, append=1.0).reshape(-1, score.shape[1])
+    return np.asarray(np.maximum(0.0, (moved @ score.T).max(axis=0)))
 
 
 def score_errors(shares: ArrayLike, scores: ArrayLike, n_eff: ArrayLike) -> FloatArray:
