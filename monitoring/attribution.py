@@ -64,12 +64,29 @@ class Explanation:
         return max(fitting, key=lambda part: part.contribution - part.share_after, default=None)
 
     @property
+    def alike(self) -> list[Part]:
+        """The best group, and those of other dimensions that explain as much: the same records by another name, perhaps."""
+        best = self.best
+        if best is None:
+            return []
+        others = (
+            one
+            for one in self.parts
+            if one.dimension != best.dimension
+            and one.n >= SMALLEST_NAMED_GROUP
+            and one.contribution >= _MORE_THAN_ITS_SHARE * one.share_after
+            and abs(one.contribution - best.contribution) < 0.02
+        )
+        return [best, *others][:3]
+
+    @property
     def sentence(self) -> str:
         """For people."""
         best, verb = self.best, "rise" if self.change > 0 else "fall"
         if best is not None:
             share = wording.share(min(best.contribution, 1.0), 2)
-            return f"{share} of the {verb} comes from {best.dimension} = {best.value or '(none)'}."
+            names = ", ".join(f"{one.dimension} = {one.value or '(none)'}" for one in self.alike)
+            return f"{share} of the {verb} comes from {names}{' alike' if len(self.alike) > 1 else ''}."
         mixed = max(self.mix.items(), key=lambda pair: pair[1], default=("", 0.0))
         if mixed[1] >= _ENOUGH:
             share = wording.share(min(mixed[1], 1.0), 2)

@@ -70,7 +70,8 @@ def create(values: Values, *, now: datetime) -> Monitor:
     with _unique_name(monitor), transaction.atomic():
         _check(monitor)
         monitor.save()
-        monitor.channels.set(named or ())
+        # Who says nothing of it wants somebody to hear of it.
+        monitor.channels.set(Channel.objects.enabled() if named is None else named)
         transaction.on_commit(lambda: log.info("monitor.created", monitor_id=monitor.pk))
     return monitor
 

@@ -23,7 +23,7 @@ QUESTION_FIELDS = frozenset(FIELDS)
 
 
 class NotBacktested(Exception):
-    """The monitor was not tried out with its present settings; it can be activated without, with a reason."""
+    """It was not tried out with its present settings, or was too loud then; a reason activates it all the same."""
 
 
 def activate(monitor: Monitor, *, by: User | None = None, now: datetime, without_backtest: str = "") -> None:
@@ -33,6 +33,10 @@ def activate(monitor: Monitor, *, by: User | None = None, now: datetime, without
     """
     if not without_backtest.strip() and not is_tried(monitor):
         raise NotBacktested("Run a backtest with the present settings first, or say why there is none.")
+    if not without_backtest.strip() and not was_calm(monitor):
+        raise NotBacktested(
+            "Its backtest would have raised more alarms than it should: say why it is to watch all the same."
+        )
     monitor.clean()
     learn(monitor, by=by, reason=without_backtest or "activated", now=now)
     start(monitor, now=now)
@@ -45,6 +49,14 @@ def is_tried(monitor: Monitor) -> bool:
     tried = Backtest.objects.done().filter(monitor=monitor).values_list("question", flat=True)[:20]
     present = question_of(monitor)
     return any(question == present for question in tried)
+
+
+def was_calm(monitor: Monitor) -> bool:
+    """Whether the latest backtest of the present settings was, if there is one."""
+    question = question_of(monitor)
+    tried = Backtest.objects.done().filter(monitor=monitor).order_by("-id")
+    found = tried.values_list("question", "report__is_calm")[:20]
+    return next((is_calm is not False for asked, is_calm in found if asked == question), True)
 
 
 def learn(monitor: Monitor, *, by: User | None = None, reason: str = "", now: datetime) -> None:

@@ -1,6 +1,7 @@
 """What the page of one backtest shows: what would have come, and what would have been found how soon."""
 
 from collections.abc import Sequence
+from copy import copy
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -10,9 +11,14 @@ from django.urls import reverse
 from monitoring import questions
 from monitoring.admin.backtest_plots import Report, delays, pictures
 from monitoring.admin.opening import few
+from monitoring.budget import share_if_active
+from monitoring.messages import budget_text
 from monitoring.models import Backtest, BacktestState
+from monitoring.monitors.registry import is_rule
 from triageops import wording
 
+_MINDED = 0.2
+"""A share of the budget that differs by more than this is told."""
 _MOST_SLICES = 24
 _MOST_ALARMS = 100
 
@@ -20,7 +26,8 @@ _MOST_ALARMS = 100
 def sentence(backtest: Backtest) -> str:
     """The answer, aloud."""
     if backtest.state == BacktestState.DONE:
-        return f"{_came(backtest.report)} {_found(backtest.report)}".strip()
+        is_fixed = is_rule(backtest.question.get("kind", ""))
+        return f"{_came(backtest.report, is_fixed=is_fixed)} {_found(backtest.report)}".strip()
     if backtest.state == BacktestState.FAILED:
         return f"It came to no result: {backtest.error or 'an error that was not foreseen'}"
     return {
@@ -36,11 +43,13 @@ def tone(backtest: Backtest) -> str:
     return "look" if backtest.report and not backtest.report["is_calm"] else "neutral"
 
 
-def _came(report: Report) -> str:
+def _came(report: Report, *, is_fixed: bool) -> str:
     days = max(1, round(report["window"]["days"]))
     came = wording.plural(report["alarm_count"], "alarm")
     if report["signal_count"]:
         came += f" and {wording.plural(report['signal_count'], 'signal')} of single buckets"
+    if is_fixed:
+        return f"In the last {wording.plural(days, 'day')} it would have raised {came}: a fixed rule, which promises nothing about chance."
     promised = few(report["budget"]["promised"])
     said = f"In the last {wording.plural(days, 'day')} it would have raised {came} ({promised} promised)."
     if report["is_calm"]:
@@ -92,8 +101,23 @@ def page(backtest: Backtest, asked: str) -> dict[str, Any]:
         "injections": [_injection(one) for one in report["injections"]],
         "alarms": _alarms(slices),
         "alarm_total": report["alarm_count"] + report["signal_count"],
-        "notes": report["notes"],
+        "notes": [*_moved(backtest), *report["notes"]],
     }
+
+
+def _moved(backtest: Backtest) -> list[str]:
+    """What it says was reckoned with the share of the budget that the monitor had then."""
+    then, monitor = backtest.report["budget"]["alarms_per_30_days"], backtest.monitor
+    if is_rule(monitor.kind) or not then:
+        return []
+    now = (monitor if monitor.is_watching else share_if_active(copy(monitor))).promised_alarms
+    if abs(now - then) <= _MINDED * then:
+        return []
+    speed = "later" if now < then else "sooner"
+    return [
+        f"The delays and the promise are of a budget of {budget_text(then)}, its share at that time. It is {few(now)} now, so it "
+        f"finds changes {speed} than is said here: run it again to see how soon."
+    ]
 
 
 def _settings(backtest: Backtest) -> list[tuple[str, str, str]]:

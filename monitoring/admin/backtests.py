@@ -18,7 +18,8 @@ from unfold.enums import ActionVariant
 from monitoring import backtests, questions, transitions
 from monitoring.admin import suggestions
 from monitoring.admin.backtest_page import page
-from monitoring.admin.dialogs import ConfirmForm, ReasonForm, dialog
+from monitoring.admin.dialogs import ConfirmForm, ReasonForm, dialog, in_page
+from monitoring.admin.monitor_dialogs import BacktestedForm
 from monitoring.admin.opening import person
 from monitoring.models import Backtest, BacktestState
 from monitoring.references import NothingToLearn
@@ -106,6 +107,7 @@ class BacktestAdmin(ReadOnlyAdmin):
         offered = set() if backtest is None else _offered(backtest)
         return [one for one in super().get_actions_detail(request, object_id) if one.path in offered]
 
+    @in_page
     @action(
         description="Activate",
         url_path="activate",
@@ -113,23 +115,27 @@ class BacktestAdmin(ReadOnlyAdmin):
         permissions=["watch"],
         variant=ActionVariant.PRIMARY,
         dialog=dialog(
-            "Activate this monitor?", "It watches from now on, with no evidence from before.", "Activate"
+            "Activate this monitor?",
+            "It watches from now on, with no evidence from before.",
+            "Activate",
+            BacktestedForm,
         ),
     )
-    def activate(self, request: HttpRequest, form: ConfirmForm, object_id: str) -> HttpResponse:
+    def activate(self, request: HttpRequest, form: BacktestedForm, object_id: str) -> HttpResponse:
         backtest = _opened(object_id)
-        monitor = backtest.monitor
+        monitor, reason = backtest.monitor, form.cleaned_data.get("reason", "")
         try:
-            transitions.activate(monitor, by=person(request), now=timezone.now())
+            transitions.activate(monitor, without_backtest=reason, by=person(request), now=timezone.now())
         except Problem as refused:
             messages.error(request, refused.detail)
             return _to(backtest)
-        self.log_change(request, monitor, "Activated after a backtest.")
+        self.log_change(request, monitor, f"Activated after a backtest. {reason}".strip())
         messages.success(request, f"“{monitor}” watches from now on.")
         return HttpResponse(
             headers={"HX-Redirect": reverse("admin:monitoring_monitor_change", args=[monitor.pk])}
         )
 
+    @in_page
     @action(
         description="Apply the change",
         url_path="apply-change",
@@ -160,6 +166,7 @@ class BacktestAdmin(ReadOnlyAdmin):
             messages.success(request, f"“{backtest.monitor}” asks the new question from now on{over}.")
         return _to(backtest)
 
+    @in_page
     @action(
         description="Run again",
         url_path="run-again",
@@ -180,6 +187,7 @@ class BacktestAdmin(ReadOnlyAdmin):
         self.log_change(request, again, "Asked for again.")
         return _to(again)
 
+    @in_page
     @action(
         description="Cancel",
         url_path="cancel",

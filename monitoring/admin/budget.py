@@ -1,7 +1,7 @@
 """The budget of false alarms: its page is that of all monitors; its form shows what each would get before it is saved."""
 
 from copy import copy
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -13,6 +13,7 @@ from monitoring import budget, fleet
 from monitoring.admin import fleet as fleet_page
 from monitoring.admin.opening import render, require
 from monitoring.models import FleetBudget, Monitor
+from monitoring.monitors.registry import is_rule
 from triageops.admin import NoDeleteAdmin
 
 MOST_SHOWN = 100
@@ -22,6 +23,12 @@ class BudgetForm(forms.ModelForm[FleetBudget]):
     class Meta:
         model = FleetBudget
         fields = ("alarms_per_30_days", "whole_share", "slice_share", "deep_share")
+        labels: ClassVar = {
+            "alarms_per_30_days": "False alarms in 30 days, of all monitors together",
+            "whole_share": "Part for all records together",
+            "slice_share": "Part for slices by one dimension, such as variant",
+            "deep_share": "Part for slices by several dimensions at once",
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -65,7 +72,10 @@ class FleetBudgetAdmin(NoDeleteAdmin):
         form = BudgetForm(request.POST or None, instance=row)
         title = "Budget of false alarms"
         if not form.is_valid():
-            return render(self, request, "budget", title, form=form, may_change=may_change, row=before)
+            allowed = fleet_page.alarms(before.alarms_per_30_days)
+            return render(
+                self, request, "budget", title, form=form, may_change=may_change, row=before, allowed=allowed
+            )
         if request.POST.get("step") == "confirm":
             fleet.set_budget(form.cleaned_data)
             self.log_change(request, row, f"{_said(before)} became {_said(row)}.")
@@ -82,7 +92,7 @@ def _said(row: FleetBudget) -> str:
 
 def _effects(before: FleetBudget, after: FleetBudget) -> dict[str, Any]:
     """What each monitor that watches may raise in 30 days, now and then."""
-    rows = list(Monitor.objects.active())
+    rows = [row for row in Monitor.objects.active() if not is_rule(row.kind)]
     found = {}
     for name, one in (("now", before), ("then", after)):
         budget.split(one, rows)

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
+from monitoring.admin.dialogs import in_page
 from monitoring.messages import enqueue_test
 from monitoring.models import Channel
 from monitoring.tasks import wake_delivery
@@ -68,6 +69,7 @@ class ChannelAdmin(NoDeleteAdmin):
     fields = ("name", "kind", "url", "secret", "takes_experiments", "is_enabled")
     actions_detail = ("send_test",)
 
+    @in_page
     @action(
         description="Send test",
         url_path="send-test",

@@ -15,6 +15,7 @@ from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
 from monitoring import outbox
+from monitoring.admin.dialogs import in_page
 from monitoring.models import DeliveryAttempt, MessageStatus, OutboxMessage
 from monitoring.tasks import wake_delivery
 from triageops import wording
@@ -86,6 +87,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
     def has_replay_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return request.user.has_perm("monitoring.change_outboxmessage")
 
+    @in_page
     @action(
         description="Send again",
         url_path="replay",

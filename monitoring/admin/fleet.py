@@ -15,7 +15,9 @@ from monitoring import standing
 from monitoring.admin.opening import Admin, few, render, require
 from monitoring.models import Monitor
 from monitoring.models.monitor import BUDGET_DAYS
+from monitoring.monitors.registry import is_rule
 from monitoring.sentences import evidence_share
+from monitoring.slices import ALL
 from triageops import charts, wording
 
 ROWS_PER_PAGE = 100
@@ -51,10 +53,16 @@ class Line:
 
     @property
     def promised(self) -> str:
+        if not self.row.monitor.is_watching:
+            return wording.MISSING
+        if is_rule(self.row.monitor.kind):
+            return "a rule"
         return few(self.row.monitor.promised_alarms)
 
     @property
     def expected(self) -> str:
+        if is_rule(self.row.monitor.kind) and not self.row.expected:
+            return wording.MISSING
         return few(self.row.expected)
 
 
@@ -155,6 +163,9 @@ def _has_further(rows: Sequence[standing.Row], columns: Sequence[str]) -> bool:
 
 def _squares(row: standing.Row, columns: Sequence[str]) -> list[Square]:
     by_name = {cell.name: cell for cell in row.cells}
+    if not by_name and not row.monitor.is_watching:
+        # It has no slices yet, and its row says why.
+        by_name[ALL_RECORDS] = standing.Cell(ALL, ALL_RECORDS, "off")
     found = [_square(row.monitor, by_name.pop(name, None)) for name in (ALL_RECORDS, *columns)]
     if not by_name:
         return found

@@ -14,7 +14,7 @@ from monitoring import plots
 from monitoring.admin.deliveries import status_badge
 from monitoring.admin.states import bar, learns
 from monitoring.evidence import Evidence
-from monitoring.messages import budget_text, effect_text, experiment_path
+from monitoring.messages import RULE_TEXT, budget_text, experiment_path
 from monitoring.models import (
     EventKind,
     Incident,
@@ -25,7 +25,8 @@ from monitoring.models import (
     OutboxMessage,
     Signal,
 )
-from monitoring.sentences import explanation_of, incident_sentence
+from monitoring.monitors.registry import is_rule
+from monitoring.sentences import explanation_of, incident_sentence, size_text
 from monitoring.slices import described
 from triageops import wording
 from triageops.admin import Tone, badge
@@ -37,6 +38,11 @@ _SIGNALS = {
     Signal.DRIFT: "a lasting change: evidence that piled up",
     Signal.ANOMALY: "one single bucket of time, which is too far out to be chance; a lasting change would be told besides",
     Signal.CHECK: "the check itself: something keeps this monitor from watching",
+}
+
+_OF_RULES = {
+    "never": "a record that must not exist: one is enough, and that nothing more came does not undo it",
+    "burn_rate": "a fixed rule: the error budget is used up too fast in a long and in a short window at once",
 }
 
 _STATE_TONES = {
@@ -85,7 +91,8 @@ def _of_monitor(incident: Incident, monitor: Monitor, now: datetime) -> dict[str
     explained = explanation_of(incident)
     return {
         "where": described(incident.labels, incident.slice_key) or "all records",
-        "effect": effect_text(incident.effect),
+        "effect": size_text(incident),
+        "is_counted": monitor.kind == "never",
         "budget": _budget(monitor),
         "explained": explained.get("sentence", ""),
         "parts": [_part(monitor, one) for one in explained.get("parts", [])[:_MOST_PARTS]],
@@ -94,21 +101,27 @@ def _of_monitor(incident: Incident, monitor: Monitor, now: datetime) -> dict[str
             for name, value in explained.get("mix", {}).items()
             if abs(value) >= _LEAST_MIX
         ],
-        "signal": _SIGNALS[Signal(incident.signal)],
+        "signal": _signal(incident, monitor),
         "charts": [] if incident.signal == Signal.CHECK else _charts(incident, monitor, now),
     }
 
 
+def _signal(incident: Incident, monitor: Monitor) -> str:
+    """What was found; of a rule not what it would mean of a test."""
+    known = _SIGNALS[Signal(incident.signal)]
+    return known if incident.signal == Signal.CHECK else _OF_RULES.get(monitor.kind, known)
+
+
 def _charts(incident: Incident, monitor: Monitor, now: datetime) -> list[Chart]:
     start, end = plots.around(incident, now)
-    trace = plots.Trace.read(monitor, incident.slice_key, incident.labels, start, end)
+    read = plots.Trace.read(monitor, incident.slice_key, incident.labels, start, end)
+    trace = plots.with_history(read, now)
     level = None if learns(monitor) else incident.effect.get("level")
     markers = Marker.objects.between(start, end)
     title = incident.title[:1].upper() + incident.title[1:]
-    return [
-        plots.metric_chart(trace, [incident], markers, level=level, title=title, now=now),
-        plots.evidence_chart(trace, [incident]),
-    ]
+    seen = plots.metric_chart(trace, [incident], markers, level=level, title=title, now=now)
+    # A single event is all the evidence that there is.
+    return [seen] if monitor.kind == "never" else [seen, plots.evidence_chart(trace, [incident])]
 
 
 def can_accept(incident: Incident) -> bool:
@@ -124,8 +137,8 @@ def can_accept(incident: Incident) -> bool:
 
 
 def _budget(monitor: Monitor) -> str:
-    if monitor.kind in {"never", "burn_rate"}:
-        return "none: it is a rule, and promises nothing about chance"
+    if is_rule(monitor.kind):
+        return RULE_TEXT
     return budget_text(monitor.promised_alarms)
 
 

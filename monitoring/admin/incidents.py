@@ -14,42 +14,19 @@ from unfold.decorators import action
 from unfold.enums import ActionVariant
 
 from monitoring import incidents
+from monitoring.admin.dialogs import in_page
 from monitoring.admin.incident_dialogs import AcknowledgeForm, IncidentBaselineForm, ResolveForm
+from monitoring.admin.incident_filters import AboutFilter, OpenFilter
 from monitoring.admin.incident_page import can_accept, page, state_badge
 from monitoring.admin.monitor_buttons import BASELINE_DIALOG
 from monitoring.admin.monitor_moves import accept
-from monitoring.messages import incident_effect_text
+from monitoring.admin.opening import keep_count, open_incident_count
 from monitoring.models import Incident, IncidentState, Resolution, Severity
+from monitoring.sentences import size_text
 from monitoring.tasks import wake_delivery
 from triageops.admin import EstimatedPaginator, ReadOnlyAdmin, Tone, as_uuid, badge, moment
 
-
-class OpenFilter(admin.SimpleListFilter):
-    title = "open"
-    parameter_name = "open"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        return [("yes", "open"), ("no", "resolved")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        chosen = {"yes": Incident.objects.open(), "no": Incident.objects.resolved()}.get(self.value() or "")
-        return queryset if chosen is None else queryset.filter(pk__in=chosen.values("pk"))
-
-
-class AboutFilter(admin.SimpleListFilter):
-    title = "about"
-    parameter_name = "about"
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        return [("monitor", "monitor"), ("experiment", "experiment")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        choices = {
-            "monitor": Incident.objects.of_monitors,
-            "experiment": Incident.objects.of_experiments,
-        }
-        chosen = choices.get(self.value() or "")
-        return queryset if chosen is None else queryset.filter(pk__in=chosen().values("pk"))
+_LIST, _OF_MONITOR = "monitoring_incident_changelist", "monitor__id__exact"
 
 
 @admin.register(Incident)
@@ -107,10 +84,16 @@ class IncidentAdmin(ReadOnlyAdmin):
         read: dict[str, Incident | None] = request.__dict__.setdefault("incidents_read", {})
         if object_id not in read:
             read[object_id] = super().get_object(request, object_id, from_field)
+            keep_count(request, read[object_id])
         return read[object_id]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
-        return super().get_queryset(request).select_related("monitor", "acknowledged_by", "resolved_by")
+        """In the list without what was planted, unless a monitor is chosen: that of the canary shows them."""
+        rows = super().get_queryset(request).select_related("monitor", "acknowledged_by", "resolved_by")
+        is_list = request.resolver_match is not None and request.resolver_match.url_name == _LIST
+        if not is_list:
+            return rows.annotate(open_incident_count=open_incident_count())
+        return rows if _OF_MONITOR in request.GET else rows.genuine()
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         incident = self.get_object(request, str(object_id))
@@ -123,6 +106,7 @@ class IncidentAdmin(ReadOnlyAdmin):
             unfit.add("accept-baseline")
         return [one for one in super().get_actions_detail(request, object_id) if one.path not in unfit]
 
+    @in_page
     @action(
         description="Acknowledge",
         url_path="acknowledge",
@@ -145,6 +129,7 @@ class IncidentAdmin(ReadOnlyAdmin):
             lambda incident_id: incidents.acknowledge(incident_id, by=_person(user), now=timezone.now()),
         )
 
+    @in_page
     @action(
         description="Accept as new baseline",
         url_path="accept-baseline",
@@ -157,6 +142,7 @@ class IncidentAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         return accept(self, request, form)
 
+    @in_page
     @action(
         description="Resolve",
         url_path="resolve",
@@ -173,6 +159,7 @@ class IncidentAdmin(ReadOnlyAdmin):
     def resolve(self, request: HttpRequest, form: ResolveForm, object_id: str) -> HttpResponse:
         return self._resolve(request, form, object_id)
 
+    @in_page
     @action(
         description="Resolve",
         url_path="resolve-halt",
@@ -225,7 +212,7 @@ class IncidentAdmin(ReadOnlyAdmin):
 
     @admin.display(description="effect")
     def size(self, incident: Incident) -> str:
-        return incident_effect_text(incident) or "–"
+        return size_text(incident) or "–"
 
     @admin.display(description="about")
     def about(self, incident: Incident) -> str:

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextareaWidget
 
-from monitoring.admin.monitor_form import LabelsField
+from monitoring.admin.labels import LabelsField
 from monitoring.admin.opening import person
 from monitoring.models import Marker
 from monitoring.slices import described, dimensions

@@ -9,6 +9,7 @@ from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 
+from monitoring.admin.dialogs import in_page
 from monitoring.admin.monitor_dialogs import BaselineForm, ConfirmForm, monitor_of
 from monitoring.admin.monitor_moves import MOVES, Move, accept, ask_backtest, redirect
 from monitoring.admin.states import learns
@@ -60,13 +61,15 @@ def _button(
     name: str, run: Callable[..., HttpResponse], label: str, icon: str, dialog: dict[str, Any]
 ) -> Any:
     run.__name__ = name
-    return action(
-        run,
-        description=label,
-        url_path=name.replace("_", "-"),
-        icon=icon,
-        permissions=["change"],
-        dialog=dialog,
+    return in_page(
+        action(
+            run,
+            description=label,
+            url_path=name.replace("_", "-"),
+            icon=icon,
+            permissions=["change"],
+            dialog=dialog,
+        )
     )
 
 

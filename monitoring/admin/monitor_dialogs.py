@@ -6,14 +6,16 @@ from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from monitoring import backtests, lifecycle, references, sources
 from monitoring.admin.references import baseline_effects, baseline_window, open_of
-from monitoring.models import Monitor
+from monitoring.models import Backtest, Monitor
 from monitoring.monitors.kind import InvalidParameters, Unwatchable
+from triageops.admin import as_uuid
 
 REFUSALS = (
     ValidationError,
@@ -38,6 +40,41 @@ class ReasonForm(BaseDialogForm):
         widget=UnfoldAdminTextInputWidget,
         help_text="For whoever asks later.",
     )
+
+
+class ActivateForm(ReasonForm):
+    """Warns where nobody would be told, and asks for a reason where the backtest was not calm, or there is none."""
+
+    form_before_template = "monitoring/activate.html"
+    needs_reason = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.monitor = self.found()
+        self.is_loud = not self.needs_reason and not lifecycle.was_calm(self.monitor)
+        if not (self.is_loud or self.needs_reason):
+            del self.fields["reason"]
+
+    def found(self) -> Monitor:
+        return monitor_of(str(self.object_id))
+
+    def get_before_template_context(
+        self, request: HttpRequest, object_id: int | str | None = None
+    ) -> dict[str, Any]:
+        is_told = self.monitor.channels.enabled().exists()
+        return {"monitor": self.monitor, "is_told": is_told, "is_loud": self.is_loud}
+
+
+class UntriedForm(ActivateForm):
+    needs_reason = True
+
+
+class BacktestedForm(ActivateForm):
+    """On the page of a backtest."""
+
+    def found(self) -> Monitor:
+        rows = Backtest.objects.select_related("monitor")
+        return get_object_or_404(rows, pk=as_uuid(self.object_id)).monitor
 
 
 class BaselineForm(ReasonForm):

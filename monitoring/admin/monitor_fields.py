@@ -8,6 +8,7 @@ from monitoring.monitors import registry
 
 _LEARNING = [kind.name for kind in registry.KINDS if kind.learns]
 _COMPARING = [kind.name for kind in registry.KINDS if kind.compares]
+_RULES = [kind.name for kind in registry.KINDS if registry.is_rule(kind.name)]
 _PINNED, _TRAILING, _VARIANT = (mode.value for mode in ReferenceMode)
 
 
@@ -25,6 +26,8 @@ CONDITIONS = {
     "reference_gap_hours": _if_learns(_TRAILING),
     "control": f"{_COMPARING}.includes(kind) && reference_mode == '{_VARIANT}'",
     "stale_after_days": _if_learns(_PINNED),
+    "alarms_per_30_days": f"!{_RULES}.includes(kind)",
+    "weight": f"!{_RULES}.includes(kind)",
 }
 """For the page's script, which hides what does not matter; without it everything is shown."""
 
@@ -41,7 +44,7 @@ def fieldsets(*, is_live: bool) -> list[Any]:
         "usual and how often it may be wrong do not.",
     }
     return [
-        ("What is watched", {"fields": ["name", "description", "metric", "kind", *parameters]}),
+        ("What is watched", {"fields": ["seen", "name", "description", "metric", "kind", *parameters]}),
         ("Which records", {"fields": ["where", "split_by", "max_slices", "is_whole_watched", "maturity_hours"]}),
         (
             "What is usual",
@@ -50,10 +53,17 @@ def fieldsets(*, is_live: bool) -> list[Any]:
                     "reference_mode", "reference_start_at", "reference_end_at", "reference_days", "reference_gap_hours",
                     "control", "stale_after_days",
                 ],
-                "description": "Kinds with a fixed level need no reference.",
+                "description": "What is seen is compared with this. A fixed level, a burn rate and “never” learn nothing, so there is "
+                "nothing to choose for them.",
             },
         ),
-        ("How often it may be wrong", {"fields": ["alarms_per_30_days", "weight"]}),
+        (
+            "How often it may be wrong",
+            {
+                "fields": ["alarms_per_30_days", "weight"],
+                "description": "A burn rate and “never” are fixed rules: they promise nothing about chance, and take no part of the budget.",
+            },
+        ),
         ("Who is told", {"fields": ["severity", "channels", "runbook_url"]}),
         ("When it is over", {"fields": ["resolve_after_buckets", "recovery_n_min", "hold_seconds"]}),
         *([("How a change is made", change)] if is_live else []),

@@ -14,8 +14,11 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from feedback.shapes import RESERVED_METRICS
 from monitoring import sources
-from monitoring.models import Monitor
+from monitoring.admin.labels import LabelsField
+from monitoring.definitions import version_of
+from monitoring.models import CANARY_METRIC, Channel, Monitor
 from monitoring.monitors import registry
 from monitoring.questions import question_of
 from monitoring.slices import dimensions
@@ -24,35 +27,11 @@ PARAMETER = "parameter_"
 TRY, APPLY = "try", "apply"
 
 _EXAMPLE = "experiment = llm_model_ab_test"
+_CHANGED = (
+    "Somebody changed this monitor after this form was opened, so nothing was saved: it would undo that. Open the form anew, "
+    "look at what is there now, and make your change again."
+)
 _REFERENCE_TIMES = ("reference_start_at", "reference_end_at")
-
-
-class LabelsField(forms.CharField):
-    """`name = value`, one a line, read as a mapping."""
-
-    def prepare_value(self, value: Any) -> Any:
-        return (
-            "\n".join(f"{name} = {text}" for name, text in value.items())
-            if isinstance(value, dict)
-            else value
-        )
-
-    def to_python(self, value: Any) -> Any:
-        labels: dict[str, str] = {}
-        for line in filter(None, map(str.strip, (value or "").splitlines())):
-            name, sign, text = line.partition("=")
-            if not sign or not name.strip():
-                raise ValidationError(f"“{line}” is not of the form name = value.")
-            if name.strip() in labels:
-                raise ValidationError(f"“{name.strip()}” is there twice.")
-            labels[name.strip()] = text.strip()
-        return labels
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        try:
-            return bool((initial or {}) != self.to_python(data))
-        except ValidationError:
-            return True
 
 
 class MonitorForm(forms.ModelForm[Monitor]):
@@ -78,6 +57,8 @@ class MonitorForm(forms.ModelForm[Monitor]):
         help_text="Watch each combination of these by itself; none: all records together. At most three, one of them an "
         "attribute.",
     )
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+    """version_of the monitor that the page was made from."""
     way = forms.ChoiceField(
         label="If what is watched changes",
         required=False,
@@ -117,11 +98,15 @@ class MonitorForm(forms.ModelForm[Monitor]):
             return
         # As it is in force, to tell what a person changed.
         self.before = question_of(self.instance) if self.instance.pk else {}
+        self.present = version_of(self.instance) if self.instance.pk else ""
+        self.fields["seen"].initial = self.present
+        if not (self.instance.pk or self.initial.get("channels")):
+            self.initial["channels"] = list(Channel.objects.enabled())
         cast("forms.ChoiceField", self.fields["kind"]).choices = registry.choices()
         # Read once: a callable would be asked each time that the field is looked at.
         cast("forms.ChoiceField", self.fields["metric"]).choices = [
             *([] if self.instance.pk else [("", "Choose one")]),
-            *metric_choices(),
+            *metric_choices(self.instance.metric),
         ]
         chosen = self.data.get("kind", self.instance.kind) if self.is_bound else self.instance.kind
         stored = self.instance.parameters
@@ -140,6 +125,8 @@ class MonitorForm(forms.ModelForm[Monitor]):
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
+        if cleaned.get("seen") and cleaned["seen"] != self.present:
+            self.add_error(None, _CHANGED)
         chosen = cleaned.get("kind", "")
         given: dict[str, Any] = {}
         for kind, name in parameter_fields():
@@ -151,6 +138,9 @@ class MonitorForm(forms.ModelForm[Monitor]):
             elif value not in (None, ""):
                 given[name] = value
         self.instance.parameters = self._without_new_defaults(chosen, given)
+        if registry.is_rule(chosen):
+            # Hidden too: a rule makes no promise, so it has no number.
+            cleaned["alarms_per_30_days"] = None
         for name in _REFERENCE_TIMES:
             if isinstance(cleaned.get(name), datetime):
                 cleaned[name] = _as_stored(cleaned[name], self.before.get(name))
@@ -201,9 +191,13 @@ def parameter_name(kind: str, name: str) -> str:
     return f"{PARAMETER}{kind}_{name}"
 
 
-def metric_choices() -> list[tuple[str, str]]:
-    """By what people call them, with the name that a monitor gives it where that is another. Queries."""
-    titles = {key: sources.title_of(key) for key in sources.keys()}  # noqa: SIM118 - no mapping
+def metric_choices(own: str = "") -> list[tuple[str, str]]:
+    """By what people call them, with the name that a monitor gives it where that is another. Queries.
+
+    own: stays among them, whatever it is. The canary is nobody's, and people judge no cost and no failure.
+    """
+    unfit = {CANARY_METRIC, *(sources.AGREEMENT + key for key in (CANARY_METRIC, *RESERVED_METRICS))} - {own}
+    titles = {key: sources.title_of(key) for key in sources.keys() if key not in unfit}  # noqa: SIM118 - no mapping
     return [
         (key, title if title == key else f"{title} ({key})")
         for key, title in sorted(titles.items(), key=lambda pair: pair[1].lower())

@@ -1,27 +1,29 @@
 """The list of monitors: how each stands, at one look."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Avg, Exists, F, FloatField, Max, OuterRef, Q, QuerySet, Sum
-from django.db.models.functions import Cast, NullIf, TruncHour
+from django.db.models import (
+    Exists,
+    Max,
+    OuterRef,
+    Q,
+    QuerySet,
+)
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from monitoring.admin.opening import open_incident_count
 from monitoring.admin.states import evidence_bar, state_of
-from monitoring.models import DriftEvaluation, Incident, Monitor
+from monitoring.models import Channel, Incident, Monitor
+from monitoring.monitors.registry import is_rule
 from monitoring.sentences import lag_of
-from monitoring.slices import ALL
 from monitoring.sources import title_of
 from triageops import charts, wording
 from triageops.admin import moment
 from triageops.wording import due
-
-TREND = timedelta(hours=24)
 
 
 class IncidentFilter(admin.SimpleListFilter):
@@ -49,50 +51,16 @@ class MetricFilter(admin.SimpleListFilter):
 
 
 def annotated(rows: QuerySet[Monitor]) -> QuerySet[Monitor]:
-    """With the highest evidence of their slices, and whether an incident is open."""
+    """With the highest evidence of their slices, whether an incident is open and a channel is told; and all open incidents."""
     is_open = Incident.objects.open().filter(monitor=OuterRef("pk"))
     highest = Max("slices__log_evidence", filter=Q(slices__is_tracked=True))
-    return rows.select_related("reference").annotate(highest=highest, has_incident=Exists(is_open))
-
-
-def with_trends(monitors: Iterable[Monitor], now: datetime) -> list[Any]:
-    """Each with the hourly values of its last day, as the points of a small line. One query for all of them."""
-    rows: list[Any] = list(monitors)
-    wholes = [row.pk for row in rows if row.has_whole]
-    found = (
-        DriftEvaluation.objects.filter(bucket_at__gte=now - TREND, bucket_at__lte=now)
-        .filter(
-            Q(slice__monitor__in=wholes, slice__key=ALL)
-            | Q(slice__monitor__in=[row.pk for row in rows if not row.has_whole])
-        )
-        .annotate(hour=TruncHour("bucket_at"))
-        .values("slice__monitor", "hour")
-        .annotate(
-            of_records=Sum(F("mean") * F("n"), output_field=FloatField())
-            / NullIf(Cast(Sum("n"), FloatField()), 0.0),
-            of_buckets=Avg("mean"),
-        )
-        .order_by("hour")
-        .values_list("slice__monitor", "hour", "of_records", "of_buckets")
+    told = Channel.objects.enabled().filter(monitors=OuterRef("pk"))
+    return rows.select_related("reference").annotate(
+        highest=highest,
+        has_incident=Exists(is_open),
+        is_told=Exists(told),
+        open_incident_count=open_incident_count(),
     )
-    by_monitor: dict[int, dict[datetime, tuple[float | None, float | None]]] = {}
-    for pk, hour, of_records, of_buckets in found:
-        by_monitor.setdefault(pk, {})[hour] = (of_records, of_buckets)
-    for row in rows:
-        row.trend = _trend(by_monitor.get(row.pk, {}), is_counted=row.kind == "volume")
-    return rows
-
-
-def _trend(
-    hours: dict[datetime, tuple[float | None, float | None]], *, is_counted: bool
-) -> Sequence[float | None]:
-    """One value for each hour from the first known one on; None for an hour without records."""
-    if not hours:
-        return []
-    first, last = min(hours), max(hours)
-    count = round((last - first).total_seconds() / 3600) + 1
-    pairs = [hours.get(first + timedelta(hours=number), (None, None)) for number in range(count)]
-    return [of_buckets if is_counted else of_records for of_records, of_buckets in pairs]
 
 
 @admin.display(description="last 24 h")
@@ -137,7 +105,7 @@ def evidence(monitor: Any) -> SafeString | str:
 def budget(monitor: Monitor) -> str:
     if not monitor.is_watching:
         return wording.MISSING
-    if monitor.kind in {"never", "burn_rate"}:
+    if is_rule(monitor.kind):
         return "a rule"
     return f"{float(f'{monitor.promised_alarms:.2g}'):g}"
 

@@ -14,9 +14,10 @@ from django.utils import timezone
 from monitoring import backtests, baselines, lifecycle
 from monitoring.admin.monitor_dialogs import (
     REFUSALS,
+    ActivateForm,
     BaselineForm,
     ConfirmForm,
-    ReasonForm,
+    UntriedForm,
     text_of,
 )
 from monitoring.models import Monitor
@@ -36,7 +37,7 @@ class Move:
     act: Callable[[Monitor, User, datetime, str], object]
     note: str
     said: str
-    form: type[ConfirmForm] | type[ReasonForm] = ConfirmForm
+    form: type[ConfirmForm] | type[ActivateForm] = ConfirmForm
 
     def run(self, admin: Any, request: HttpRequest, monitor: Monitor, reason: str) -> HttpResponse:
         return answer(
@@ -55,11 +56,12 @@ MOVES = (
         "Activate",
         "play_arrow",
         "Activate this monitor?",
-        "It watches from now on, with no evidence from before, and its channels are told. The budget of false alarms is split "
-        "anew over all monitors.",
-        lambda monitor, by, now, _: lifecycle.activate(monitor, by=by, now=now),
+        "It watches from now on, with no evidence from before, and the channels that it has are told. The budget of false alarms "
+        "is split anew over all monitors.",
+        lambda monitor, by, now, why: lifecycle.activate(monitor, by=by, now=now, without_backtest=why),
         "Activated.",
         "“{}” watches from now on.",
+        ActivateForm,
     ),
     Move(
         "activate_untried",
@@ -71,7 +73,7 @@ MOVES = (
         lambda monitor, by, now, why: lifecycle.activate(monitor, by=by, now=now, without_backtest=why),
         "Activated without a backtest.",
         "“{}” watches from now on.",
-        ReasonForm,
+        UntriedForm,
     ),
     Move(
         "resume",

@@ -9,28 +9,30 @@ from django.db.models import Q, Sum
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
-from django.utils.safestring import SafeString
 
 from monitoring import plots
 from monitoring.admin.incident_page import state_badge
+from monitoring.admin.monitor_places import address_of, places_of
 from monitoring.admin.monitor_settings import settings_of
 from monitoring.admin.references import sight_of, versions_of
-from monitoring.admin.states import bar, evidence_bar, state_of
+from monitoring.admin.states import learns, state_of
 from monitoring.budget import share_if_active
 from monitoring.models import Backtest, BacktestState, Incident, Marker, Monitor, MonitorSlice
 from monitoring.monitors.kind import InvalidParameters
+from monitoring.monitors.registry import is_rule
 from monitoring.problems import problem_of
-from monitoring.sentences import (
-    explanation_of,
-    lag_of,
-    monitor_sentence,
-    promise_sentence,
-)
+from monitoring.sentences import lag_of, monitor_sentence, promise_sentence
 from monitoring.slices import ALL, described
 from triageops import wording
 from triageops.charts import Chart
 
-WINDOWS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
+WINDOWS = {
+    "2h": timedelta(hours=2),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "14d": timedelta(days=14),
+    "30d": timedelta(days=30),
+}
 INCIDENTS = 10
 SETTINGS = "settings"
 """In the address: the form instead of the page."""
@@ -43,35 +45,21 @@ class Choice:
     is_chosen: bool
 
 
-@dataclass(frozen=True)
-class Place:
-    """One slice in the table."""
-
-    name: str
-    href: str
-    is_chosen: bool
-    contribution: SafeString | str
-    evidence: SafeString | str
-    n: int
-    last_row_at: datetime | None
-    incident: Incident | None
-
-
 def page(monitor: Monitor, request: HttpRequest, now: datetime) -> dict[str, Any]:
     window = request.GET.get("window", "")
     window = window if window in WINDOWS else "24h"
     start, end = now - WINDOWS[window], now + timedelta(minutes=1)
-    recent = list(monitor.incidents.order_by("-id")[:INCIDENTS])
+    recent = list(monitor.incidents.order_by("-id")[:INCIDENTS]) if monitor.started_at else []
     open_ones = [one for one in recent if one.is_open]
     rows = _slices(monitor, start)
     chosen = _chosen(monitor, request.GET.get("slice", ""), rows, open_ones)
-    trace = plots.Trace.read(monitor, chosen.key, chosen.labels, start, end)
+    trace = plots.with_history(plots.Trace.read(monitor, chosen.key, chosen.labels, start, end), now)
     own = [one for one in recent if one.slice_key == chosen.key and (one.resolved_at or now) > start]
-    places = _places(monitor, rows, open_ones, chosen.key, window)
-    versions = versions_of(monitor, chosen.key)
+    places = places_of(monitor, rows, open_ones, chosen.key, window)
+    versions = versions_of(monitor, chosen.key) if learns(monitor) else []
     return {
-        **_answer(monitor, open_ones, rows, sight_of(monitor, versions), now),
-        "windows": [Choice(name, _address(chosen.key, name), name == window) for name in WINDOWS],
+        **_answer(monitor, open_ones, rows, sight_of(monitor, versions), _lately(monitor, trace), now),
+        "windows": [Choice(name, address_of(chosen.key, name), name == window) for name in WINDOWS],
         "chosen": described(chosen.labels, chosen.key) or "all records",
         "charts": _charts(monitor, trace, own, now) if monitor.is_watching or trace.stretches else [],
         "comparison_address": _comparison_address(monitor, chosen.key),
@@ -87,32 +75,50 @@ def page(monitor: Monitor, request: HttpRequest, now: datetime) -> dict[str, Any
 
 
 def _answer(
-    monitor: Monitor, open_ones: Sequence[Incident], rows: Sequence[MonitorSlice], sight: str, now: datetime
+    monitor: Monitor,
+    open_ones: Sequence[Incident],
+    rows: Sequence[MonitorSlice],
+    sight: str,
+    lately: str,
+    now: datetime,
 ) -> dict[str, Any]:
     """The first lines: how it stands, and what it promises."""
     known = [row.log_evidence for row in rows if row.log_evidence is not None]
     is_bad = bool(open_ones) or bool(monitor.check_error and monitor.is_watching)
     is_look = not monitor.is_watching or problem_of(monitor, now, monitor.started_at or now) is not None
     return {
-        "sentence": monitor_sentence(monitor, open_ones, max(known, default=None), sight=sight, now=now),
+        "sentence": monitor_sentence(
+            monitor, open_ones, max(known, default=None), sight=sight, lately=lately, now=now
+        ),
         "tone": "harm" if is_bad else "look" if is_look else "neutral",
         "state": state_of(monitor, has_incident=bool(open_ones), now=now),
         "promise": promise_sentence(monitor, _promised(monitor)),
     }
 
 
+def _lately(monitor: Monitor, trace: plots.Trace) -> str:
+    """“lower than usual for variant one”; empty where it is as it should be."""
+    if not trace.lately:
+        return ""
+    where = f" for {trace.where}" if trace.key != ALL else ""
+    return f"{trace.lately} than {'usual' if learns(monitor) else 'allowed'}{where}"
+
+
 def _charts(
     monitor: Monitor, trace: plots.Trace, incidents: Sequence[Incident], now: datetime
 ) -> list[Chart]:
     markers = Marker.objects.between(trace.start, trace.end)
-    return [
-        plots.metric_chart(trace, incidents, markers, level=_level(monitor), now=now),
-        plots.evidence_chart(trace, incidents),
-    ]
+    found = [plots.metric_chart(trace, incidents, markers, level=_level(monitor), now=now)]
+    is_seen = monitor.is_watching or any(one.is_watched for one in trace.stretches)
+    if is_seen and monitor.kind != "never":
+        found.append(plots.evidence_chart(trace, incidents))
+    return found
 
 
 def _slices(monitor: Monitor, start: datetime) -> list[Any]:
     """With the records that each had in the time that is shown."""
+    if monitor.checked_at is None:
+        return []
     shown = Sum("evaluations__n", filter=Q(evaluations__bucket_at__gte=start), default=0)
     return list(monitor.slices.tracked().annotate(shown_n=shown))
 
@@ -127,10 +133,6 @@ def _chosen(
     if found is None and rows:
         found = max(rows, key=lambda row: -1e9 if row.log_evidence is None else row.log_evidence)
     return found or MonitorSlice(monitor=monitor, key=ALL, labels=dict(monitor.where))
-
-
-def _address(key: str, window: str) -> str:
-    return f"?{urlencode({'slice': key, 'window': window})}"
 
 
 def _comparison_address(monitor: Monitor, key: str) -> str:
@@ -148,48 +150,9 @@ def _level(monitor: Monitor) -> float | None:
 
 
 def _promised(monitor: Monitor) -> float:
+    if is_rule(monitor.kind):
+        return 0.0
     return (monitor if monitor.is_watching else share_if_active(monitor)).promised_alarms
-
-
-def _parts(open_ones: Sequence[Incident]) -> dict[tuple[str, str], float]:
-    """Contribution by dimension and value, of the newest incident that says so."""
-    for one in open_ones:
-        parts = explanation_of(one).get("parts")
-        if parts:
-            return {(part["dimension"], part["value"]): part["contribution"] for part in parts}
-    return {}
-
-
-def _places(
-    monitor: Monitor, rows: Sequence[Any], open_ones: Sequence[Incident], key: str, window: str
-) -> list[Place]:
-    parts = _parts(open_ones)
-    incidents = {one.slice_key: one for one in open_ones}
-
-    def contribution(row: MonitorSlice) -> float | None:
-        own = [(name, value) for name, value in row.labels.items() if name in monitor.split_by]
-        return parts.get(own[0]) if len(own) == 1 else None
-
-    def rank(row: MonitorSlice) -> tuple[bool, float, float]:
-        share = contribution(row)
-        evidence = -1e9 if row.log_evidence is None else row.log_evidence
-        return row.key != ALL, -(share if share is not None else -1e9), -evidence
-
-    return [
-        Place(
-            described(row.labels, row.key) or "all records",
-            _address(row.key, window),
-            row.key == key,
-            ""
-            if (share := contribution(row)) is None
-            else bar(max(0.0, min(1.0, share)), wording.share(share, 2)),
-            wording.MISSING if row.log_evidence is None else evidence_bar(row.log_evidence),
-            row.shown_n,
-            row.last_row_at,
-            incidents.get(row.key),
-        )
-        for row in sorted(rows, key=rank)
-    ]
 
 
 def _checks(monitor: Monitor, now: datetime) -> list[tuple[str, Any]]:
@@ -197,7 +160,7 @@ def _checks(monitor: Monitor, now: datetime) -> list[tuple[str, Any]]:
     return [
         ("Watches since", wording.moment(monitor.started_at) if monitor.is_watching else wording.MISSING),
         ("Last check", wording.moment(monitor.checked_at)),
-        ("Buckets that it saw", wording.count(monitor.check_row_count)),
+        ("Rows of the last check", wording.count(monitor.check_row_count)),
         (
             "Lag: how far behind now it looked",
             wording.MISSING if lag is None else wording.seconds(round(lag.total_seconds())),
@@ -235,7 +198,8 @@ def _told(latest: Backtest) -> str:
     alarms = wording.plural(report.get("alarm_count", 0), "alarm")
     if report.get("signal_count"):
         alarms += f" and {wording.plural(report['signal_count'], 'signal')} of single buckets"
-    chance = "" if promised is None else f"; by chance alone {wording.number(promised, 2)} at most on average"
+    is_fixed = promised is None or is_rule(latest.question.get("kind", latest.monitor.kind))
+    chance = "" if is_fixed else f"; by chance alone {wording.number(promised, 2)} at most on average"
     verdict = "That is calm." if report.get("is_calm") else "Look at them before it is activated."
     return (
         f"{what} would have raised {alarms} in {wording.plural(round(days or 0), 'day')}{chance}. {verdict}"

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from monitoring.messages import budget_text
+from monitoring.messages import RULE_TEXT, budget_text
 from monitoring.models import Monitor, ReferenceMode
 from monitoring.monitors import registry
 from monitoring.sources import title_of
@@ -25,7 +25,9 @@ def settings_of(monitor: Monitor) -> list[tuple[str, str]]:
         ("What is usual", _reference(monitor)),
         (
             "Budget",
-            f"a share of the common one, by a weight of {monitor.weight:g}"
+            RULE_TEXT
+            if registry.is_rule(monitor.kind)
+            else f"a share of the common one, by a weight of {monitor.weight:g}"
             if own is None
             else f"its own: {budget_text(own)}",
         ),

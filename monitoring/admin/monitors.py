@@ -21,6 +21,8 @@ from monitoring.admin.monitor_fields import CONDITIONS, READ, fieldsets
 from monitoring.admin.monitor_form import APPLY, MonitorForm
 from monitoring.admin.monitor_moves import ask_backtest
 from monitoring.admin.monitor_page import SETTINGS, page
+from monitoring.admin.monitor_trends import with_trends
+from monitoring.admin.opening import keep_count
 from monitoring.models import Monitor, MonitorState
 from monitoring.questions import FIELDS, put, question_of
 from monitoring.tasks import wake_delivery
@@ -73,7 +75,7 @@ class MonitorAdmin(NoDeleteAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         found = super().get_changelist_instance(request)
-        found.result_list = columns.with_trends(found.result_list, timezone.now())
+        found.result_list = with_trends(found.result_list, timezone.now())
         return found
 
     def get_form(
@@ -186,6 +188,7 @@ class MonitorAdmin(NoDeleteAdmin):
         read: dict[str, Monitor | None] = request.__dict__.setdefault("monitors_read", {})
         if object_id not in read:
             read[object_id] = super().get_object(request, object_id, from_field)
+            keep_count(request, read[object_id])
         return read[object_id]
 
     def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:

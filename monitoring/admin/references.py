@@ -1,7 +1,7 @@
 """What is usual for a monitor: its versions, and what a new baseline would do before a person says yes."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db.models import OuterRef, Subquery
@@ -72,13 +72,10 @@ def open_of(monitor: Monitor) -> list[Incident]:
 def baseline_window(
     monitor: Monitor, incidents: list[Incident], now: datetime
 ) -> tuple[datetime, datetime] | None:
-    """From the onset of what is open, or as a new reference would be; None when there is nothing to learn from."""
+    """From the onset of what is open, else the last 24 hours: what is seen now. None when there is nothing to learn from."""
     end = references.ripe_until(monitor, now)
     drifted = [one.onset_at for one in incidents if one.signal != Signal.CHECK]
-    try:
-        start = drifted[0] if drifted else references.window_of(monitor, now)[0]
-    except references.NothingToLearn:
-        start = end - timedelta(days=monitor.reference_days)
+    start = drifted[0] if drifted else end - references.A_DAY
     return (start, end) if start < end else None
 
 

@@ -17,6 +17,7 @@ from monitoring import questions, suggestions, transitions
 from monitoring.admin.opening import Admin, few, person, render, require
 from monitoring.candidates import Suggestion
 from monitoring.models import Backtest, BacktestState, Monitor, MonitorState
+from monitoring.monitors.registry import is_rule
 from triageops import wording
 from triageops.admin import Tone, badge
 from triageops.charts import sparkline
@@ -182,6 +183,8 @@ def result_of(backtest: Any) -> str:
     if backtest.state == BacktestState.DONE:
         came = backtest.alarms + backtest.signals
         head = "Calm" if backtest.is_calm else "Too many alarms"
+        if is_rule(backtest.question.get("kind", "")):
+            return f"{wording.plural(came, 'alarm')} of a fixed rule."
         return f"{head}: {wording.plural(came, 'alarm')}, where {few(backtest.promised)} were promised."
     if backtest.state == BacktestState.FAILED:
         return backtest.error or "It failed."

@@ -2,6 +2,7 @@
 
 from monitoring.plots.comparison import comparison_chart
 from monitoring.plots.halt import halt_chart
+from monitoring.plots.history import with_history
 from monitoring.plots.over_time import evidence_chart, metric_chart
 from monitoring.plots.reading import Stretch, Trace, around, steps_in, style_of
 
@@ -15,4 +16,5 @@ __all__ = [
     "metric_chart",
     "steps_in",
     "style_of",
+    "with_history",
 ]

@@ -11,6 +11,9 @@ from triageops import charts, wording
 
 # What lies beyond is drawn at the edge: nobody needs to tell ten times too much from a million times.
 _LEAST_DRAWN, _MOST_DRAWN = 1e-4, 10.0
+_MARKS_BESIDE = 8
+"""Names of marks that fit beside each other, on a narrow screen too."""
+_TONES: Sequence[charts.Tone] = ("neutral", "good", "look", "harm")
 _LEARNT, _FIXED = "usual", "allowed"
 
 
@@ -26,6 +29,7 @@ def metric_chart(
     """level: the fixed value that the metric is compared with, where nothing is learnt. title: empty for what it shows."""
     usual = _FIXED if level is not None else _LEARNT
     shown = list(incidents)
+    near = (trace.end - trace.start) / _MARKS_BESIDE
     known = [marker for marker in markers if marker.concerns(trace.labels)]
     return charts.lines(
         key="metric",
@@ -45,31 +49,30 @@ def metric_chart(
         style=style_of(trace.monitor),
         unit=_metric_unit(trace, usual),
         levels=[] if level is None else [charts.Level(level, f"level {level:g}", "look")],
-        marks=[*_marks_of(shown), *(charts.Mark(one.starts_at, one.name, "neutral") for one in known)],
+        marks=_apart([*_marks_of(shown), *_start_of(trace), *map(_mark, known)], near),
         spans=[*_spans_of(shown, now), *_frozen(trace)],
         empty="The values of each closed bucket of time will appear here, beside what is "
-        f"{usual}. The first one comes when a bucket is closed and checked.",
+        f"{usual}. The first one comes when a bucket with records is closed.",
     )
 
 
 def evidence_chart(trace: Trace, incidents: Iterable[Incident]) -> charts.Chart:
-    highest = max(
-        (one.log_evidence for one in trace.stretches if one.log_evidence is not None), default=-math.inf
-    )
-    is_found = highest >= 0 or any(one.is_found for one in trace.stretches)
+    watched = [one for one in trace.stretches if one.is_watched]
+    highest = max((one.log_evidence for one in watched if one.log_evidence is not None), default=-math.inf)
+    is_found = highest >= 0 or any(one.is_found for one in watched)
     return charts.lines(
         key="evidence",
         title="The evidence reached the alarm line" if is_found else "The evidence is below the alarm line",
         series=[
             charts.Series(
                 trace.where,
-                [charts.Point(one.at, _drawn(one), n=one.n) for one in trace.stretches],
+                [charts.Point(one.at, _drawn(one), n=one.n) for one in watched],
                 key=_colour_key(trace),
             )
         ],
         unit="evidence that something changed, on a logarithmic scale: at 1 there is an alarm, and it begins anew; more "
         "than 10 is drawn as 10",
-        marks=_marks_of(incidents),
+        marks=_apart(_marks_of(incidents), (trace.end - trace.start) / _MARKS_BESIDE),
         levels=[charts.Level(1.0, "alarm line", "harm")],
         is_log=True,
         bounds=(_LEAST_DRAWN, _MOST_DRAWN),
@@ -84,7 +87,7 @@ def _metric_title(trace: Trace, incidents: Sequence[Incident], usual: str) -> st
     name = trace.metric_title[:1].upper() + trace.metric_title[1:]
     seen = [one for one in trace.stretches if one.value is not None]
     outside = sum(one.is_outside for one in seen)
-    if not seen:
+    if not seen or all(one.low is None and one.high is None for one in seen):
         return f"{name} of {trace.where}"
     if not outside:
         return f"{name} of {trace.where}: within what is {usual} all the time"
@@ -115,11 +118,38 @@ def _marks_of(incidents: Iterable[Incident]) -> list[charts.Mark]:
     newest = max(incidents, key=lambda one: one.opened_at, default=None)
     if newest is None:
         return []
-    if newest.opened_at - newest.onset_at <= timedelta(minutes=30):
-        return [charts.Mark(newest.onset_at, "onset, found", "harm")]
     return [
         charts.Mark(newest.onset_at, "onset", "look"),
         charts.Mark(newest.opened_at, "found", "harm"),
+    ]
+
+
+def _start_of(trace: Trace) -> list[charts.Mark]:
+    """Where watching began, if the time before is shown too."""
+    first = next((one.at for one in trace.stretches if one.is_watched), None)
+    has_before = any(not one.is_watched for one in trace.stretches)
+    return [charts.Mark(first, "watched from here", "neutral")] if has_before and first is not None else []
+
+
+def _mark(marker: Marker) -> charts.Mark:
+    return charts.Mark(marker.starts_at, marker.name, "neutral")
+
+
+def _apart(marks: Sequence[charts.Mark], near: timedelta) -> list[charts.Mark]:
+    """Those whose names would lie on each other are one, with the names of all and the most urgent tone."""
+    groups: list[list[charts.Mark]] = []
+    for one in sorted(marks, key=lambda mark: mark.at):
+        if groups and one.at - groups[-1][0].at < near:
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    return [
+        charts.Mark(
+            several[0].at,
+            ", ".join(dict.fromkeys(one.label for one in several)),
+            max((one.tone for one in several), key=_TONES.index),
+        )
+        for several in groups
     ]
 
 

@@ -17,8 +17,14 @@ from triageops.wording import Style
 
 _BEFORE_ONSET = timedelta(hours=6)
 _MOST_POINTS = 150
-_OF_MEANS = frozenset({"slo_guard", "distribution", "rate"})
+_Z = 1.96
+_LATELY = 3
+"""Stretches in a row that have to be off before it is said in words."""
+_MOST_HOURS, _HOURS = 180, (1, 3, 6, 24)
+OF_MEANS = frozenset({"slo_guard", "distribution", "rate"})
 """Kinds whose value is the mean of the records, so that the records' spread says how exact it is."""
+SHORT = timedelta(hours=30)
+"""Up to this a picture is made of buckets; longer ones are made of hours."""
 _SHARES = frozenset({"rate", "triage_error", "never", "burn_rate"})
 _FIELDS = (
     "bucket_at", "n", "mean", "m2", "expected", "low", "high", "log_evidence", "is_frozen", "is_alarm", "is_signal",
@@ -29,7 +35,8 @@ _FIELDS = (
 class Stretch:
     """One bucket, or several neighbours together. low, high: of what is usual; near, far: 95 % interval of the value.
 
-    is_exact: the value is no mean of records, so it has no interval.
+    is_exact: the value is no mean of records, so it has no interval. is_watched: no: it is known from rollups only.
+    slack: of a value without an interval, how far chance alone moves it.
     """
 
     at: datetime
@@ -44,14 +51,23 @@ class Stretch:
     is_frozen: bool
     is_found: bool
     is_exact: bool
+    is_watched: bool = True
+    slack: float = 0.0
+
+    @property
+    def side(self) -> str:
+        """“lower” or “higher” where not even its interval reaches into what is usual; a mean without one says nothing."""
+        if self.value is None or self.is_frozen or (self.near is None and not self.is_exact):
+            return ""
+        near = self.value - self.slack if self.near is None else self.near
+        far = self.value + self.slack if self.far is None else self.far
+        if self.low is not None and far < self.low:
+            return "lower"
+        return "higher" if self.high is not None and near > self.high else ""
 
     @property
     def is_outside(self) -> bool:
-        """Whether not even its interval reaches into what is usual; a mean without one says nothing."""
-        if self.value is None or self.is_frozen or (self.near is None and not self.is_exact):
-            return False
-        near, far = (self.value if end is None else end for end in (self.near, self.far))
-        return (self.low is not None and far < self.low) or (self.high is not None and near > self.high)
+        return bool(self.side)
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,13 @@ class Trace:
         return title_of(self.monitor.metric)
 
     @property
+    def lately(self) -> str:
+        """“lower” or “higher” where the last stretches lie outside of what is usual on one side; else empty."""
+        known = [one for one in self.stretches if one.value is not None][-_LATELY:]
+        sides = {one.side for one in known}
+        return sides.pop() if len(known) == _LATELY and len(sides) == 1 else ""
+
+    @property
     def is_thinned(self) -> bool:
         return self.step.total_seconds() > settings.BUCKET_SECONDS
 
@@ -118,8 +141,11 @@ class _Row:
 
 
 def steps_in(length: timedelta) -> timedelta:
-    """Of at most a few hundred equal steps, each a whole number of buckets."""
+    """Of at most a few hundred equal steps, each a whole number of buckets; of long ones hours, as feedback.stats has them."""
     bucket = settings.BUCKET_SECONDS
+    if length > SHORT:
+        hours = next((one for one in _HOURS if length <= timedelta(hours=_MOST_HOURS * one)), _HOURS[-1])
+        return timedelta(hours=hours)
     return timedelta(seconds=bucket * max(1, math.ceil(length.total_seconds() / bucket / _MOST_POINTS)))
 
 
@@ -141,11 +167,12 @@ def style_of(monitor: Monitor) -> Style:
 def _merged(monitor: Monitor, rows: Sequence[_Row]) -> Stretch:
     weights = [1 if monitor.kind == "volume" else row.n for row in rows]
     pooled = sum((Moments(row.n, row.mean, row.m2) for row in rows if row.n), start=Moments(0, 0.0, 0.0))
-    interval = mean_interval(pooled) if monitor.kind in _OF_MEANS and pooled.m2 else None
+    interval = mean_interval(pooled) if monitor.kind in OF_MEANS and pooled.m2 else None
     known = [row.log_evidence for row in rows if row.log_evidence is not None]
+    n = sum(row.n for row in rows)
     return Stretch(
         at=rows[0].at,
-        n=sum(row.n for row in rows),
+        n=n,
         value=_mean([row.mean for row in rows], weights) if any(weights) else None,
         near=interval.low if interval else None,
         far=interval.high if interval else None,
@@ -155,8 +182,14 @@ def _merged(monitor: Monitor, rows: Sequence[_Row]) -> Stretch:
         log_evidence=max(known, default=None),
         is_frozen=all(row.is_frozen for row in rows),
         is_found=any(row.is_alarm or row.is_signal for row in rows),
-        is_exact=monitor.kind not in _OF_MEANS,
+        is_exact=monitor.kind not in OF_MEANS,
+        slack=slack_of(monitor, n, len(rows)),
     )
+
+
+def slack_of(monitor: Monitor, n: int, bucket_count: float) -> float:
+    """Of a count in a bucket, if records came by themselves: what ties them together makes it larger."""
+    return _Z * math.sqrt(max(n, 1)) / bucket_count if monitor.kind == "volume" else 0.0
 
 
 def _mean(values: Sequence[float | None], weights: Sequence[int]) -> float | None:

@@ -75,6 +75,7 @@ def make(
     done = state == BacktestState.DONE
     values = {
         "question": {**question_of(monitor), **(question or {})},
+        "changes": question or {},
         "is_change": question is not None,
         "report": report() if done else {},
         "asked_at": timezone.now(),
@@ -317,3 +318,33 @@ def test_backtest_that_does_not_exist_leads_home(pk: str, admin_client: Client) 
     answer = admin_client.get(reverse("admin:monitoring_backtest_change", args=[pk]))
     assert answer.status_code == 302
     assert admin_client.get(reverse("admin:monitoring_backtest_live", args=[pk])).status_code == 404
+
+
+def test_backtest_of_another_share_of_the_budget_says_so(admin_client: Client) -> None:
+    backtest = make(report=report(budget={"alarms_per_30_days": 1.0, "promised": 1.0}))
+    assert "its share at that time" not in page(admin_client, backtest)
+    Monitor.objects.update(alarms_per_30_days=0.5)
+    assert "its share at that time. It is 0.5 now, so it finds changes later" in page(admin_client, backtest)
+
+
+def test_backtest_of_a_rule_promises_nothing(admin_client: Client) -> None:
+    shown = page(admin_client, make(question={"kind": "never"}))
+    assert "a fixed rule, which promises nothing about chance" in shown
+    assert "promised)" not in shown
+
+
+def test_activation_after_a_loud_backtest_asks_for_a_reason(admin_client: Client) -> None:
+    backtest = make(report=report(is_calm=False))
+    shown = act(admin_client, backtest, "activate").content.decode()
+    assert "Its backtest was not calm" in shown
+    assert "This field is required" in shown
+    assert not Monitor.objects.active().exists()
+    act(admin_client, backtest, "activate", reason="the alarms were real")
+    assert Monitor.objects.active().exists()
+    assert "the alarms were real" in LogEntry.objects.get().change_message
+
+
+def test_dialog_that_is_opened_by_itself_leads_to_its_page(admin_client: Client) -> None:
+    backtest = make()
+    answer = admin_client.get(reverse("admin:monitoring_backtest_activate", args=[backtest.pk]))
+    assert answer.headers["Location"] == reverse("admin:monitoring_backtest_change", args=[backtest.pk])

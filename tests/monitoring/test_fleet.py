@@ -195,6 +195,26 @@ def test_digest_names_slices_that_stand_out_and_no_rule() -> None:
     assert not standing.read(timezone.now()).digest
 
 
+def test_digest_names_no_slice_whose_incident_is_open() -> None:
+    monitor = watching()
+    place(monitor, log_evidence=3.0)
+    Monitor.objects.update(whole_alarms=0.01)
+    assert standing.read(timezone.now()).digest
+    make_incident(monitor)
+    assert not standing.read(timezone.now()).digest
+
+
+def test_monitor_that_never_watched_has_a_square_that_says_so(admin_client: Client) -> None:
+    make_monitor(name="new one", started_at=None)
+    assert "learning</a>" in page(admin_client)
+
+
+def test_ledger_of_a_rule_has_no_share(admin_client: Client) -> None:
+    watching()
+    Monitor.objects.update(kind="never")
+    assert '<td class="to-number">a rule</td>' in page(admin_client)
+
+
 def test_digest_is_shown(admin_client: Client) -> None:
     monitor = watching("salient")
     place(monitor, log_evidence=3.0)
@@ -287,7 +307,7 @@ def test_budget_is_shown_without_a_form_to_who_may_only_look(client: Client) -> 
     client.force_login(guest("view_fleetbudget"))
     address = reverse(BUDGET, args=["fleet"])
     shown = client.get(address).content.decode()
-    assert "All monitors together may raise 1.00 in 30 days." in shown
+    assert "All monitors together may raise 1 false alarm in 30 days on average." in shown
     assert "Show what it does" not in shown
     assert client.post(address, budget_form(step="confirm")).status_code == 403
 

@@ -127,7 +127,8 @@ def test_dialog_of_a_halt_says_that_the_experiment_stays_halted(admin_client: Cl
     shown = page(admin_client, "incident_change", incident.pk)
     assert reverse("admin:monitoring_incident_resolve_halt", args=[incident.pk]) in shown
     assert reverse("admin:monitoring_incident_resolve", args=[incident.pk]) + '"' not in shown
-    assert "stays halted" in page(admin_client, "incident_resolve_halt", incident.pk)
+    address = reverse("admin:monitoring_incident_resolve_halt", args=[incident.pk])
+    assert "stays halted" in admin_client.get(address, headers={"HX-Request": "true"}).content.decode()
 
 
 def test_halt_is_resolved_by_a_person_without_touching_the_experiment(admin_client: Client) -> None:

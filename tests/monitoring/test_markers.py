@@ -9,6 +9,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from monitoring.models import Marker
+from tests.monitoring.callers import patch, post, writer
 from tests.monitoring.usage import guest
 
 pytestmark = pytest.mark.django_db
@@ -60,6 +61,8 @@ def test_marker_may_lie_in_the_future(admin_client: Client) -> None:
     ("changes", "words"),
     [
         ({"hours": -1}, "It has to end after it begins."),
+        ({"hours": 7 * 24 + 1}, "lasts at most 7 days, because nothing is found under it."),
+        ({"hours": 31 * 24 + 1, "kind": "holiday"}, "lasts at most 31 days"),
         ({"where": "planet = mars"}, "“planet” is not one of"),
         ({"where": "model"}, "not of the form"),
         ({"name": ""}, "This field is required"),
@@ -72,6 +75,19 @@ def test_marker_with_a_mistake_is_not_added(
     answer = admin_client.post(reverse(ADD), form(timezone.now(), **changes))
     assert words in answer.content.decode()
     assert not Marker.objects.exists()
+
+
+def test_marker_of_a_long_holiday_is_added(admin_client: Client) -> None:
+    assert admin_client.post(reverse(ADD), form(timezone.now(), 31 * 24, kind="holiday")).status_code == 302
+    assert Marker.objects.exists()
+
+
+def test_marker_of_a_slip_of_the_pen_is_refused_by_rest_too() -> None:
+    body = {"kind": "deploy", "name": "release 4.2", "minutes": 8 * 24 * 60}
+    assert "at most 7 days" in post(writer(), "markers", body, 400)["detail"]
+    marker = make("release", 1)
+    later = (marker.starts_at + timedelta(days=8)).isoformat()
+    assert patch(writer(), f"markers/{marker.pk}", {"ends_at": later}, 400)["field"] == "ends_at"
 
 
 def test_marker_that_is_changed_keeps_who_added_it(admin_client: Client) -> None:

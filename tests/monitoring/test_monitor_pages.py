@@ -1,5 +1,6 @@
 """The page of a monitor in each of its states, and what its buttons do."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from monitoring import backtests, checks, lifecycle, tasks
 from monitoring.admin.references import baseline_window
+from monitoring.definitions import version_of
 from monitoring.models import (
     Backtest,
     BacktestState,
@@ -24,13 +26,15 @@ from monitoring.models import (
     Resolution,
     Signal,
 )
-from monitoring.plots import Trace
+from monitoring.plots import Trace, with_history
 from monitoring.questions import question_of
-from monitoring.sentences import promise_sentence, sight_text
+from monitoring.sentences import promise_sentence, sight_text, size_text
 from tests.monitoring.factories import (
     START,
+    add_values,
     bucket_at,
     close,
+    make_channel,
     make_incident,
     make_metric,
     make_monitor,
@@ -335,7 +339,7 @@ def test_monitor_learns_now_or_says_what_is_missing(admin_client: Client, clock:
 
 def test_baseline_dialog_shows_what_it_would_do_first(drifted: Monitor, admin_client: Client) -> None:
     address = reverse("admin:monitoring_monitor_accept_baseline", args=[drifted.pk])
-    shown = admin_client.get(address).content.decode()
+    shown = admin_client.get(address, headers={"HX-Request": "true"}).content.decode()
     whole = Incident.objects.get(slice_key="all")
     assert "Version 2 of the reference is learnt from" in shown
     assert f"This incident is over: {whole.title}." in shown
@@ -378,12 +382,12 @@ def test_baseline_that_ends_before_it_begins_is_refused_in_the_dialog(
     assert Reference.objects.count() == 1
 
 
-def test_baseline_of_a_monitor_without_incidents_begins_as_a_new_reference_would(clock: datetime) -> None:
+def test_baseline_of_a_monitor_without_incidents_is_the_last_day(clock: datetime) -> None:
     fill(0, LEARNT)
     monitor = learnt()
     window = baseline_window(monitor, [], clock)
     assert window is not None
-    assert window[1] - window[0] == timedelta(days=2)
+    assert window[1] - window[0] == timedelta(days=1)
 
 
 def change(client: Client, monitor: Monitor, **changes: Any) -> Any:
@@ -445,9 +449,10 @@ def test_live_monitor_whose_change_is_applied_begins_anew(live: Monitor, admin_c
 
 
 def test_live_monitor_whose_budget_alone_changes_keeps_its_evidence(
-    live: Monitor, admin_client: Client
+    live: Monitor, admin_client: Client, django_capture_on_commit_callbacks: Any
 ) -> None:
-    answer = change(admin_client, live, alarms_per_30_days="0.5", way="apply", reason="calmer")
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = change(admin_client, live, alarms_per_30_days="0.5", way="apply", reason="calmer")
     assert answer.status_code == 302
     live.refresh_from_db()
     assert (live.alarms_per_30_days, live.started_at) == (0.5, START)
@@ -543,5 +548,161 @@ def test_monitor_list_draws_the_last_day_and_takes_few_queries(
     page(admin_client, "monitor_changelist")
     with django_assert_max_num_queries(10):
         shown = page(admin_client, "monitor_changelist")
-    assert shown.count("<polyline") == 1
+    assert shown.count("<polyline") == 5
     assert "incident open" in shown
+
+
+@pytest.fixture
+def young(clock: datetime) -> Monitor:
+    """Activated after a day of rollups, and not checked yet."""
+    fill(0, LEARNT)
+    roll_hours()
+    return learnt()
+
+
+@pytest.mark.parametrize("window", ["2h", "24h", "7d", "14d", "30d"])
+def test_page_of_a_young_monitor_shows_the_time_before_it_watched(
+    window: str, young: Monitor, admin_client: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    fill(LEARNT, SEEN + 1)
+    address = reverse("admin:monitoring_monitor_change", args=[young.pk])
+    admin_client.get(address, {"window": window})
+    with django_assert_max_num_queries(10):
+        shown = admin_client.get(address, {"window": window}).content.decode()
+    assert "chart-data-metric" in shown
+    assert '"band:usual"' in shown
+    assert "chart-data-evidence" not in shown
+
+
+def test_history_joins_what_checks_saw_and_counts_no_record_twice(young: Monitor, clock: datetime) -> None:
+    fill(LEARNT, SEEN + 1)
+    close(SEEN)
+    checks.run_due(clock)
+    young.refresh_from_db()
+    seen = Trace.read(young, "all", {}, clock - timedelta(hours=24), clock)
+    whole = with_history(seen, clock)
+    before = [one for one in whole.stretches if not one.is_watched]
+    assert [one for one in whole.stretches if one.is_watched] == list(seen.stretches)
+    assert before[-1].at < seen.stretches[0].at
+    assert len(whole.stretches) == len({one.at for one in whole.stretches}) <= 200
+    assert before[-1].value == pytest.approx(0.7, abs=0.1)
+    assert before[-1].expected == pytest.approx(0.7, abs=0.05)
+    first = min(one.at for one in before)
+    assert sum(one.n for one in before) == 20 * round(
+        (before[-1].at + whole.step - first).total_seconds() / 300
+    )
+
+
+def test_history_of_a_volume_is_in_records_a_bucket(clock: datetime) -> None:
+    for number in range(SEEN + 1):
+        add_values(number, [0.0] * 4, metric="responses")
+    close(SEEN)
+    monitor = learner(kind="volume")
+    Monitor.objects.update(metric="volume")
+    monitor.refresh_from_db()
+    trace = Trace.read(monitor, "all", {}, clock - timedelta(hours=2), clock)
+    assert {one.value for one in with_history(trace, clock).stretches} <= {4.0}
+
+
+def test_page_without_an_alarm_says_so_and_what_was_off_lately(
+    drifted: Monitor, admin_client: Client
+) -> None:
+    Incident.objects.update(state="resolved", resolved_at=now_after(SEEN), resolution=Resolution.FIXED)
+    shown = page(admin_client, "monitor_change", drifted.pk)
+    assert "No alarm: the evidence that “helpfulness” has changed is" in shown
+    assert "Lately it was lower than usual." in shown
+
+
+def test_incident_of_what_must_never_happen_counts_events(admin_client: Client) -> None:
+    monitor = make_monitor(kind="never", parameters={}, alarms_per_30_days=None)
+    effect = {"current": 2 / 29, "level": 0.0, "difference": 2 / 29, "low": -0.023, "high": 0.161, "n": 29}
+    single = make_incident(monitor, effect=effect, signal=Signal.ANOMALY)
+    shown = page(admin_client, "incident_change", single.pk)
+    assert "2 events among 29 records" in shown
+    assert "-0.0230" not in shown
+    assert "too far out to be chance" not in shown
+
+
+def test_interval_of_a_share_ends_where_no_share_can_be() -> None:
+    effect = {"current": 0.1, "level": 0.05, "difference": 0.05, "low": -0.2, "high": 0.3, "n": 29}
+    monitor = make_monitor()
+    monitor.kind = "rate"
+    incident = make_incident(monitor, effect=effect)
+    assert "(-0.0500 to 0.300)" in size_text(incident)
+
+
+def test_monitor_that_tells_nobody_says_so_on_its_page_and_before_it_is_activated(
+    admin_client: Client,
+) -> None:
+    monitor = make_monitor(started_at=None)
+    address = reverse("admin:monitoring_monitor_activate", args=[monitor.pk])
+    told = "no enabled channel is chosen"
+    assert told in page(admin_client, "monitor_change", monitor.pk)
+    assert told in admin_client.get(address, headers={"HX-Request": "true"}).content.decode()
+    monitor.channels.add(make_channel())
+    assert told not in page(admin_client, "monitor_change", monitor.pk)
+    assert told not in admin_client.get(address, headers={"HX-Request": "true"}).content.decode()
+
+
+def test_new_monitor_tells_all_enabled_channels_unless_somebody_chooses(admin_client: Client) -> None:
+    make_channel("on")
+    make_channel("off", is_enabled=False)
+    shown = page(admin_client, "monitor_add")
+    boxes = [part for part in shown.split("<input") if 'name="channels"' in part]
+    assert [bool(re.search(r"\" checked[ >\n]", box)) for box in boxes] == [False, True]
+
+
+def test_form_that_is_older_than_the_monitor_is_refused(live: Monitor, admin_client: Client) -> None:
+    seen = version_of(live)
+    assert change(admin_client, live, seen=seen, description="first").status_code == 302
+    answer = change(admin_client, live, seen=seen, description="second")
+    assert "Somebody changed this monitor after this form was opened" in answer.content.decode()
+    live.refresh_from_db()
+    assert live.description == "first"
+    address = reverse("admin:monitoring_monitor_change", args=[live.pk])
+    assert f'value="{version_of(live)}"' in admin_client.get(address, {"settings": "1"}).content.decode()
+
+
+def test_metrics_to_choose_from_are_those_that_mean_something(admin_client: Client) -> None:
+    for key in ("helpfulness", "cost", "triageops_canary"):
+        make_metric(key)
+    shown = page(admin_client, "monitor_add")
+    assert "agreement:helpfulness" in shown
+    assert "agreement:cost" not in shown
+    assert "triageops_canary" not in shown
+
+
+def test_list_of_incidents_hides_what_was_planted_unless_its_monitor_is_chosen(admin_client: Client) -> None:
+    make_metric("triageops_canary")
+    canary = make_monitor(metric="triageops_canary")
+    make_incident(canary, title="planted drift")
+    address = reverse("admin:monitoring_incident_changelist")
+    assert "planted drift" not in admin_client.get(address).content.decode()
+    assert "planted drift" in admin_client.get(address, {"monitor__id__exact": canary.pk}).content.decode()
+
+
+def test_rule_made_in_the_form_has_no_number_of_false_alarms(admin_client: Client) -> None:
+    make_metric()
+    answer = admin_client.post(reverse("admin:monitoring_monitor_add"), form(kind="never"))
+    assert answer.status_code == 302
+    assert Monitor.objects.get().alarms_per_30_days is None
+    assert "fixed rule" in page(admin_client, "monitor_change", Monitor.objects.get().pk)
+
+
+def test_person_who_may_only_look_at_incidents_opens_what_the_sidebar_counts(client: Client) -> None:
+    incident = make_incident(make_monitor())
+    guest = User.objects.create_user("guest", is_staff=True)
+    guest.user_permissions.add(Permission.objects.get(codename="view_incident"))
+    client.force_login(guest)
+    assert page(client, "incident_changelist")
+    assert page(client, "incident_change", incident.pk)
+
+
+def test_marks_whose_names_would_lie_on_each_other_are_one(drifted: Monitor, admin_client: Client) -> None:
+    span = {"starts_at": bucket_at(FELL + 1), "ends_at": bucket_at(FELL + 2)}
+    Marker.objects.create(kind="deploy", name="release 4.2", **span)
+    address = reverse("admin:monitoring_monitor_change", args=[drifted.pk])
+    shown = admin_client.get(address, {"window": "30d"}).content.decode()
+    names = re.findall(r'"name": "([^"]*onset[^"]*)"', shown)
+    assert names
+    assert any("release 4.2" in name and "found" in name for name in names)

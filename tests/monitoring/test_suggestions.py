@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -202,6 +203,23 @@ def test_created_twice_is_made_once() -> None:
     suggestions.create(["error/rate"], by=None, now=NOW)
     assert suggestions.create(["error/rate"], by=None, now=NOW) == []
     assert Monitor.objects.count() == 1
+
+
+def test_creation_looks_ahead_before_it_makes_others_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    service()
+    propose, depths = suggestions.propose, []
+
+    def watched_meanwhile(now: datetime) -> list[Suggestion]:
+        found = propose(now)
+        depths.append(len(connection.savepoint_ids))
+        make_monitor(name="other", kind="rate", metric="error", parameters={}, started_at=None)
+        return found
+
+    monkeypatch.setattr(suggestions, "propose", watched_meanwhile)
+    depth = len(connection.savepoint_ids)
+    made = suggestions.create(["error/rate", "volume/volume"], by=None, now=NOW)
+    assert depths == [depth]
+    assert [one.metric for one in made] == ["volume"]
 
 
 def test_created_beside_a_monitor_of_the_same_name_gets_another() -> None:

@@ -1,6 +1,6 @@
 """Words and lists of the home page: what is wrong, what runs, what wants to be looked at."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -39,16 +39,23 @@ class Hint:
 
 @dataclass(frozen=True)
 class JobLine:
+    """is_first: it never ran, and its first time has not come yet."""
+
     job: ScheduledJob
     state: JobState
+    is_first: bool = False
+
+    @property
+    def is_bad(self) -> bool:
+        return self.state != JobState.ON_TIME and not self.is_first
 
     @property
     def tone(self) -> Tone:
-        return TONES[self.state]
+        return Tone.NEUTRAL if self.is_first else TONES[self.state]
 
     @property
     def word(self) -> str:
-        return self.state.label.lower()
+        return "not due yet" if self.is_first else self.state.label.lower()
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,16 @@ class Running:
     experiment: Experiment
     day: int
     arms: Sequence[Arm]
+
+
+def job_lines(jobs: Iterable[ScheduledJob], now: datetime) -> list[JobLine]:
+    """How long the schedule has been followed is what its jobs' runs add up to: nobody wrote down when it began."""
+    states = [(job, job.state(now)) for job in jobs]
+    age = max((job.run_count * job.interval_seconds for job, _ in states), default=0.0)
+    return [
+        JobLine(job, state, is_first=state == JobState.NEVER_RAN and 0 < age < job.interval_seconds)
+        for job, state in states
+    ]
 
 
 def sentence(incidents: Sequence[Incident], jobs: Sequence[JobLine], access: Access) -> Sentence:
@@ -92,7 +109,7 @@ def sentence(incidents: Sequence[Incident], jobs: Sequence[JobLine], access: Acc
         return Sentence(
             "No scheduled work has run yet, so nothing is being watched.", Tone.LOOK, None, address
         )
-    bad = [line for line in jobs if line.state != JobState.ON_TIME]
+    bad = [line for line in jobs if line.is_bad]
     if bad:
         head = f"{calm}, but not" if calm else "Not"
         return Sentence(f"{head} all scheduled work is well: {_names(bad)}.", Tone.LOOK, None, address)
@@ -112,7 +129,7 @@ def hints(
 ) -> list[Hint]:
     """Small things to look at, beside the sentence."""
     found = []
-    bad = [line for line in jobs if line.state != JobState.ON_TIME]
+    bad = [line for line in jobs if line.is_bad]
     if bad and incidents:
         # Without incidents the sentence itself says so.
         text = f"Not all scheduled work is well: {_names(bad)}."

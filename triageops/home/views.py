@@ -67,7 +67,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     incidents = _incidents_since(window.start) if access.incidents else []
     is_open = [incident for incident in incidents if incident.is_open]
     request.open_incident_count = len(is_open)  # type: ignore[attr-defined]
-    jobs = [state.JobLine(job, job.state(now)) for job in ScheduledJob.objects.all()] if access.jobs else []
+    jobs = state.job_lines(ScheduledJob.objects.all(), now) if access.jobs else []
     drawn = picture(
         window,
         metrics=metrics,
