@@ -225,8 +225,8 @@ def test_incident_page_shows_what_happened(page: Page) -> None:
     assert incident.title.split(" ")[0].capitalize() in page.locator("body").inner_text()
     keep(page, "incident-1280")
     page.set_viewport_size({"width": 390, "height": 844})
-    assert not is_too_wide(page)
     keep(page, "incident-390")
+    assert not is_too_wide(page)
 
 
 def page_plots(page: Page) -> list[str]:
