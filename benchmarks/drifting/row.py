@@ -47,7 +47,7 @@ class Row:
     moved: float = 0.0
     monitors: int = 1
     checks: int = CHECKS
-    runs: int = 100
+    runs: int = 50
 
     @property
     def source(self) -> Source:

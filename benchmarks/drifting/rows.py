@@ -36,7 +36,7 @@ def _references() -> Iterator[Row]:
             normal(),
             learns=records // 20,
             changes=_shifts(checks=600 if records < 5_000 else 300),
-            runs=200,
+            runs=80,
         )
 
 
