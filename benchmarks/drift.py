@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument(
         "--runs", type=int, help="runs of each row at most (default: each one's own, 8 to 200)"
     )
-    parser.add_argument("--peer-runs", type=int, default=5, help="runs of the others; 0 leaves them out")
+    parser.add_argument("--peer-runs", type=int, default=3, help="runs of the others; 0 leaves them out")
     parser.add_argument("--only", action="append", default=[], help="a part of a row's key; may be repeated")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)

@@ -49,7 +49,7 @@ def _wobbles() -> Iterator[Row]:
                 normal(),
                 Law((size,), wobble),
                 changes=(Change("0.5 sd", 0.5, checks=200),),
-                runs=80,
+                runs=50,
             )
     for size, wobble in ((20, 0.2), (1_000, 0.2)):
         for memory in (0.2, 0.4, 0.6):
@@ -59,7 +59,7 @@ def _wobbles() -> Iterator[Row]:
                 normal(),
                 Law((size,), wobble, memory),
                 changes=(Change("0.5 sd", 0.5, checks=200),),
-                runs=80,
+                runs=50,
             )
 
 
@@ -126,7 +126,7 @@ def _hard() -> Iterator[Row]:
             Law((20,), wobble, season=0.5),
             learns=15 * _DAY,
             changes=_shifts(),
-            runs=60,
+            runs=50,
         )
     for days, name in ((4, "short"), (2, "shorter"), (1, "one day")):
         yield Row(
@@ -136,7 +136,7 @@ def _hard() -> Iterator[Row]:
             Law((20,), season=0.5),
             learns=days * _DAY,
             changes=_shifts(),
-            runs=80,
+            runs=50,
         )
     yield Row(
         "hard season rate",
