@@ -1,6 +1,6 @@
 """Markers: which buckets of time are no evidence."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -26,7 +26,3 @@ class Frozen:
             marker.starts_at < end and marker.ends_at > at and marker.concerns(labels)
             for marker in self.markers
         )
-
-    def left(self, times: Iterable[datetime], labels: Mapping[str, str]) -> list[datetime]:
-        """The times that are evidence."""
-        return [at for at in times if not self.covers(at, labels)]

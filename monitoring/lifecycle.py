@@ -19,8 +19,6 @@ from monitoring.questions import FIELDS, TRIED, asking, put, question_of
 
 log = structlog.get_logger(__name__)
 
-QUESTION_FIELDS = frozenset(FIELDS)
-
 
 class NotBacktested(Exception):
     """It was not tried out with its present settings, or was too loud then; a reason activates it all the same."""
