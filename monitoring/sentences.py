@@ -7,11 +7,11 @@ from typing import Any
 
 from monitoring.messages import budget_text, effect_text, incident_effect_text
 from monitoring.models import Incident, IncidentState, Monitor, MonitorState, Reference, ReferenceMode
+from monitoring.monitors import registry
 from monitoring.problems import problem_of
 from monitoring.sources import AGREEMENT, title_of
 from triageops import wording
 
-_SHARES = frozenset({"rate", "triage_error", "never", "burn_rate"})
 """Kinds that show a share of records."""
 _SHARES_OF_RECORDS = frozenset(
     {"error", "cache_hit", "feedback:negative", "feedback:positive", "feedback:coverage"}
@@ -194,7 +194,7 @@ def size_text(incident: Incident) -> str:
 def _bounds(monitor: Monitor) -> tuple[float, float] | None:
     """Of the value that it shows, where that is known without asking the database."""
     if (
-        monitor.kind in _SHARES
+        registry.is_of_shares(monitor.kind)
         or monitor.metric in _SHARES_OF_RECORDS
         or monitor.metric.startswith(AGREEMENT)
     ):

@@ -29,3 +29,8 @@ def kind_named(name: str) -> type[Kind]:
 def is_rule(name: str) -> bool:
     """Whether a kind follows a fixed rule: it makes no promise about false alarms, and needs no budget."""
     return name in {Never.name, BurnRate.name}
+
+
+def is_of_shares(name: str) -> bool:
+    """Whether what a kind shows is a share of records, between 0 and 1."""
+    return name in {Rate.name, TriageError.name, Never.name, BurnRate.name}

@@ -9,6 +9,7 @@ from itertools import groupby
 from django.conf import settings
 
 from monitoring.models import DriftEvaluation, Incident, Monitor
+from monitoring.monitors import registry
 from monitoring.slices import described
 from monitoring.sources import title_of
 from triageops.stats.interval import mean_interval
@@ -25,7 +26,6 @@ OF_MEANS = frozenset({"slo_guard", "distribution", "rate"})
 """Kinds whose value is the mean of the records, so that the records' spread says how exact it is."""
 SHORT = timedelta(hours=30)
 """Up to this a picture is made of buckets; longer ones are made of hours."""
-_SHARES = frozenset({"rate", "triage_error", "never", "burn_rate"})
 _FIELDS = (
     "bucket_at", "n", "mean", "m2", "expected", "low", "high", "log_evidence", "is_frozen", "is_alarm", "is_signal",
 )  # fmt: skip
@@ -157,7 +157,7 @@ def around(incident: Incident, now: datetime) -> tuple[datetime, datetime]:
 
 def style_of(monitor: Monitor) -> Style:
     """How values of what it shows are written."""
-    if monitor.kind in _SHARES or monitor.metric in {"error", "cache_hit"}:
+    if registry.is_of_shares(monitor.kind) or monitor.metric in {"error", "cache_hit"}:
         return "share"
     if monitor.kind == "volume":
         return "count"
