@@ -43,6 +43,9 @@ class Scope(models.TextChoices):
     SDK_READ = "sdk:read", "read the payload of GrowthBook's SDKs, and nothing else"
     INCIDENTS_READ = "incidents:read", "read monitors and incidents"
     MONITORS_WRITE = "monitors:write", "define and run monitors, set markers, change the budget"
+    INCIDENTS_WRITE = "incidents:write", "open, acknowledge, comment, silence and resolve incidents"
+    ROUTING_READ = "routing:read", "read channels, routes and deliveries"
+    ROUTING_WRITE = "routing:write", "change channels and routes, send messages again"
 
 
 ALL_SCOPES = tuple(scope for scope in Scope if scope != Scope.SDK_READ)

@@ -26,10 +26,9 @@ class Desk:
         self.monitor, self.source, self.known, self.now = monitor, source, known, now
         self.is_dense = monitor.kind_read().is_dense
         self.rows = {row.key: row for row in monitor.slices.all()}
-        self.open = {
-            row.slice_key: row
-            for row in Incident.objects.open().filter(monitor=monitor).exclude(signal=Signal.CHECK)
-        }
+        unresolved = list(Incident.objects.unresolved().filter(monitor=monitor).exclude(signal=Signal.CHECK))
+        self.open = {row.slice_key: row for row in unresolved if row.is_open}
+        self.suspected = {row.slice_key: row for row in unresolved if not row.is_open}
         self.used: dict[str, TrackedSlice] = {}
 
     def sorted_into_slices(
@@ -167,5 +166,8 @@ class Desk:
         row.monitor = self.monitor
         if incident is not None:
             incident.monitor = self.monitor
-        self.used[key] = TrackedSlice(row, watch, incident, self, self.explained, self.now)
+        suspected = self.suspected.get(key)
+        if suspected is not None:
+            suspected.monitor = self.monitor
+        self.used[key] = TrackedSlice(row, watch, incident, suspected, self, self.explained, self.now)
         return self.used[key]

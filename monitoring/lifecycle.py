@@ -159,11 +159,15 @@ def end_all(
     monitor: Monitor, why: Resolution, *, now: datetime, by: User | None = None, note: str = ""
 ) -> int:
     """Resolve all open incidents of a monitor that is locked; how many."""
-    found = list(Incident.objects.open().filter(monitor=monitor).select_for_update(no_key=True))
+    found = list(Incident.objects.unresolved().filter(monitor=monitor).select_for_update(no_key=True))
+    told = [incident for incident in found if incident.is_open]
     for incident in found:
         incident.monitor = monitor
-        incidents.end(incident, why, now=now, by=by, note=note)
-    return len(found)
+        if incident.is_open:
+            incidents.end(incident, why, now=now, by=by, note=note)
+        else:
+            incidents.fade(incident, now=now, note=note)
+    return len(told)
 
 
 def lock(monitor: Monitor) -> None:

@@ -1,5 +1,6 @@
 """Prometheus metrics of monitoring (docs/metrics.md has a row for each)."""
 
+from collections import Counter as Counts
 from collections.abc import Iterator
 
 from django.db.models import Count
@@ -7,7 +8,9 @@ from django.utils import timezone
 from prometheus_client import Counter
 from prometheus_client.metrics_core import GaugeMetricFamily
 
-from monitoring.models import Canary, Incident, OutboxMessage, Severity
+from monitoring import backlog
+from monitoring.findings import KINDS
+from monitoring.models import Canary, DeliveryAudit, Incident, OutboxMessage, Severity
 from monitoring.problems import TROUBLES, survey
 from triageops.observability.metrics import read_at_scrape
 
@@ -37,6 +40,67 @@ def undecided_messages() -> Iterator[GaugeMetricFamily]:
     yield GaugeMetricFamily(
         "triageops_messages_waiting", "Messages neither delivered nor given up.", value=waiting
     )
+
+
+@read_at_scrape
+def outbox_age() -> Iterator[GaugeMetricFamily]:
+    family = GaugeMetricFamily(
+        "triageops_outbox_age_seconds",
+        "How long messages whose time has come have been waiting.",
+        labels=["quantile"],
+    )
+    for quantile, seconds in backlog.ages(timezone.now()).items():
+        family.add_metric([str(quantile)], seconds)
+    yield family
+
+
+@read_at_scrape
+def channels() -> Iterator[GaugeMetricFamily]:
+    now = timezone.now()
+    resting = GaugeMetricFamily(
+        "triageops_channels_resting", "Channels that are left alone after failures.", labels=["channel_kind"]
+    )
+    waiting = GaugeMetricFamily(
+        "triageops_channel_rate_wait_seconds",
+        "How long the oldest due message has been waiting for a channel's rate.",
+        labels=["channel_kind"],
+    )
+    for kind, seen in backlog.channels(now).items():
+        resting.add_metric([kind], seen.resting_count)
+        waiting.add_metric([kind], seen.rate_wait_seconds)
+    yield resting
+    yield waiting
+
+
+@read_at_scrape
+def audit() -> Iterator[GaugeMetricFamily]:
+    """Absent before the first audit."""
+    row = DeliveryAudit.objects.first()
+    if row is None:
+        return
+    yield GaugeMetricFamily(
+        "triageops_delivery_audit_passed",
+        "Whether the last audit of deliveries passed.",
+        value=float(row.passed_at == row.audited_at),
+    )
+    yield GaugeMetricFamily(
+        "triageops_delivery_audit_timestamp_seconds",
+        "When the last audit of deliveries ran.",
+        value=row.audited_at.timestamp(),
+    )
+    family = GaugeMetricFamily(
+        "triageops_delivery_audit_findings", "What the last audit of deliveries found.", labels=["kind"]
+    )
+    counts = Counts(one["kind"] for one in row.findings)
+    for kind in KINDS:
+        family.add_metric([kind], counts[kind])
+    yield family
+    if row.heartbeat_at is not None:
+        yield GaugeMetricFamily(
+            "triageops_heartbeat_timestamp_seconds",
+            "When the dead-man's address was last reached.",
+            value=row.heartbeat_at.timestamp(),
+        )
 
 
 @read_at_scrape

@@ -71,19 +71,32 @@ def addresses_of(target: Target) -> list[Address]:
 def post(
     url: str, body: bytes, headers: Mapping[str, str], *, timeout_seconds: float = TIMEOUT_SECONDS
 ) -> Answer:
+    """`request` by POST."""
+    return request("POST", url, body, headers, timeout_seconds=timeout_seconds)
+
+
+def request(
+    method: str,
+    url: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    *,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> Answer:
     """Send `body` and return the first answer, whatever its status; a redirect is an answer, not followed.
 
     timeout_seconds bounds everything after the name is resolved, however slowly single bytes arrive.
     Raises BlockedTarget and RequestFailed.
     """
     target = target_of(url)
+    sent = _Sent(method, target, body, headers)
     deadline = time.monotonic() + timeout_seconds
     failure = RequestFailed(f"{target.host} has no address", is_ambiguous=False)
     for address in addresses_of(target)[:_ATTEMPTED_ADDRESSES]:
         connection = _connection(target, address, deadline)
         try:
             _connect(connection)
-            return _exchange(connection, target, body, headers, deadline)
+            return _exchange(connection, sent, deadline)
         except RequestFailed as error:
             if error.is_ambiguous or error.is_untrusted or time.monotonic() >= deadline:
                 raise
@@ -91,6 +104,14 @@ def post(
         finally:
             connection.close()
     raise failure
+
+
+@dataclass(frozen=True)
+class _Sent:
+    method: str
+    target: Target
+    body: bytes | None
+    headers: Mapping[str, str]
 
 
 def _connection(target: Target, address: Address, deadline: float) -> HTTPConnection:
@@ -111,9 +132,7 @@ def _connect(connection: HTTPConnection) -> None:
         raise RequestFailed(f"no connection: {error}", is_ambiguous=False) from None
 
 
-def _exchange(
-    connection: HTTPConnection, target: Target, body: bytes, headers: Mapping[str, str], deadline: float
-) -> Answer:
+def _exchange(connection: HTTPConnection, sent: _Sent, deadline: float) -> Answer:
     """Socket time-outs start anew with every byte; cutting the connection at the deadline does not."""
     seconds = max(deadline - time.monotonic(), 0.001)
     connection.timeout = seconds
@@ -132,7 +151,7 @@ def _exchange(
     watchdog.daemon = True
     watchdog.start()
     try:
-        answer = _send_and_read(connection, target, body, headers)
+        answer = _send_and_read(connection, sent)
     except (HTTPError, HTTPException, OSError, ValueError) as error:
         # The socket's own time-out, the same as the watchdog's, may be a moment faster.
         is_slow = is_late.is_set() or isinstance(error, TimeoutError)
@@ -145,16 +164,15 @@ def _exchange(
     return answer
 
 
-def _send_and_read(
-    connection: HTTPConnection, target: Target, body: bytes, headers: Mapping[str, str]
-) -> Answer:
+def _send_and_read(connection: HTTPConnection, sent: _Sent) -> Answer:
     own = {
-        "Host": target.authority,
+        "Host": sent.target.authority,
         "User-Agent": "TriageOps",
         "Accept-Encoding": "identity",
         "Connection": "close",
     }
-    connection.request("POST", target.path, body=body, headers={**headers, **own}, preload_content=False)
+    headers = {**sent.headers, **own}
+    connection.request(sent.method, sent.target.path, body=sent.body, headers=headers, preload_content=False)
     response = connection.getresponse()
     received = bytearray()
     # Not decoded: a small compressed answer must not become a large one.

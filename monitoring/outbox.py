@@ -1,100 +1,204 @@
-"""The outbox: which message is whose turn, which one is given up, dropped, or sent again.
+"""The outbox: which message is whose turn, together with which others, and which one is given up, dropped, or sent again.
 
 Messages of one incident and channel are taken in order, by one worker at a time. Every decision is a conditional update
 or a row lock, so that any number of workers may run.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 from django.db import transaction
-from django.db.models import Exists, Min, OuterRef
+from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 
-from monitoring import metrics
-from monitoring.models import AttemptOutcome, DeliveryAttempt, MessageKind, MessageStatus, OutboxMessage
-from monitoring.outbound import TIMEOUT_SECONDS
+from monitoring import endpoints, metrics
+from monitoring.endpoints import LEASE
+from monitoring.models import (
+    AttemptOutcome,
+    Channel,
+    DeliveryAttempt,
+    MessageKind,
+    MessageStatus,
+    OutboxMessage,
+)
 
 log = structlog.get_logger(__name__)
 
-LEASE = timedelta(seconds=TIMEOUT_SECONDS + 30)
-BATCH = 8
+CALLS = 32
+CALLS_TO_ONE = 16
+"""At once in one worker, to all channels and to a single one: a receiver that hangs leaves room for the others."""
+
+GROUP_MAX = 1_000
+AHEAD = timedelta(seconds=10)
+"""What is due so soon goes along with a group that is due now."""
+
+_GIVEN_UP_AT_ONCE = 1_000
 
 
 class NotReplayable(Exception):
     """The message cannot be sent again; the reason says why."""
 
 
-def lease(now: datetime, limit: int = BATCH) -> list[OutboxMessage]:
-    """Take the oldest due message of each channel, of at most `limit` channels."""
-    due = OutboxMessage.objects.due(now).order_by()
-    waiting = due.values("channel").annotate(since=Min("not_before")).order_by("since", "channel")
-    taken = (_lease_one(row["channel"], now) for row in list(waiting[:limit]))
-    return [message for message in taken if message is not None]
+@dataclass(frozen=True)
+class Batch:
+    """What goes out in one call: one message, or several of one channel and group. is_probe: the one try after a rest."""
+
+    channel: Channel
+    messages: tuple[OutboxMessage, ...]
+    is_probe: bool = False
 
 
-def _lease_one(channel_id: int, now: datetime) -> OutboxMessage | None:
+def lease(now: datetime, limit: int = CALLS, under_way: Mapping[int, int] | None = None) -> list[Batch]:
+    """Take what is due, the channel that waits longest first, for at most `limit` calls.
+
+    under_way: calls of this worker that have not ended, by channel.
+    """
+    waiting = OutboxMessage.objects.ripe(now).order_by().values("channel").annotate(since=Min("not_before"))
+    channel_ids = [row["channel"] for row in waiting.order_by("since", "channel")]
+    healths = endpoints.known(channel_ids)
+    found: list[Batch] = []
+    for channel_id in channel_ids:
+        room = min(limit - len(found), CALLS_TO_ONE - (under_way or {}).get(channel_id, 0))
+        if room > 0 and endpoints.calls_allowed(healths[channel_id], now):
+            found += _lease_of(channel_id, room, now)
+    return found
+
+
+def _lease_of(channel_id: int, room: int, now: datetime) -> list[Batch]:
     with transaction.atomic():
-        due = OutboxMessage.objects.due(now).filter(channel_id=channel_id).order_by("not_before", "seq")
-        message = due.select_for_update(skip_locked=True, of=("self",)).select_related("channel").first()
-        if message is None:
-            return None
-        if message.status == MessageStatus.LEASED:
-            _note_lost(message, now)
+        health = endpoints.locked_unless_busy(channel_id)
+        count = 0 if health is None else min(room, endpoints.calls_allowed(health, now))
+        if health is None or count == 0:
+            return []
+        due = _locked(OutboxMessage.objects.due(now).filter(channel_id=channel_id), count)
+        if not due:
+            return []
+        if endpoints.is_grouped(health.channel):
+            groups = [_group_of(due[0], now)]
+        else:
+            groups = [[message] for message in due]
+        _take([message for group in groups for message in group], health.channel, now)
+        is_probe = endpoints.begin(health, len(groups), now)
+    return [Batch(health.channel, tuple(group), is_probe) for group in groups]
+
+
+def _locked(rows: QuerySet[OutboxMessage], count: int) -> list[OutboxMessage]:
+    ordered = rows.order_by("not_before", "seq", "pk")
+    return list(ordered.select_for_update(skip_locked=True, of=("self",), no_key=True)[:count])
+
+
+def _group_of(leader: OutboxMessage, now: datetime) -> list[OutboxMessage]:
+    """All that go in one call with it. What was tried in one call is tried again in one, and nothing else with it."""
+    rows = OutboxMessage.objects.filter(channel_id=leader.channel_id)
+    if leader.kind == MessageKind.TEST:
+        return [leader]
+    if leader.batch is not None:
+        is_free = Q(status=MessageStatus.PENDING) | Q(status=MessageStatus.LEASED, lease_until__lte=now)
+        return _locked(rows.filter(is_free, batch=leader.batch), GROUP_MAX)
+    soon = OutboxMessage.objects.due(now + AHEAD).filter(channel_id=leader.channel_id)
+    fresh = soon.filter(status=MessageStatus.PENDING, group_key=leader.group_key, batch=None)
+    group = _locked(fresh.exclude(kind=MessageKind.TEST), GROUP_MAX)
+    group = group if leader in group else [leader, *group[: GROUP_MAX - 1]]
+    batch = uuid4()
+    for message in group:
+        message.batch = batch
+    return group
+
+
+def _take(messages: Sequence[OutboxMessage], channel: Channel, now: datetime) -> None:
+    lost = [message for message in messages if message.status == MessageStatus.LEASED]
+    _note_lost(lost, channel)
+    values = {"status": MessageStatus.LEASED, "lease_until": now + LEASE}
+    mine = OutboxMessage.objects.filter(pk__in=[message.pk for message in messages])
+    batch = messages[0].batch
+    mine.update(**values, attempt_count=F("attempt_count") + 1, batch=batch)
+    for message in messages:
+        message.channel = channel
         message.status, message.lease_until = MessageStatus.LEASED, now + LEASE
         message.attempt_count += 1
-        message.save(update_fields=["status", "lease_until", "attempt_count"])
-    return message
 
 
-def _note_lost(message: OutboxMessage, now: datetime) -> None:
-    DeliveryAttempt.objects.create(
-        message=message,
-        number=message.attempt_count,
-        started_at=(message.lease_until or now) - LEASE,
-        outcome=AttemptOutcome.LOST,
-        reason="the worker that had it is gone",
-        is_ambiguous=True,
+def _note_lost(messages: Sequence[OutboxMessage], channel: Channel) -> None:
+    DeliveryAttempt.objects.bulk_create(
+        DeliveryAttempt(
+            message=message,
+            number=message.attempt_count,
+            started_at=message.lease_until - LEASE,
+            together_count=len(messages) if message.batch else 1,
+            outcome=AttemptOutcome.LOST,
+            reason="the worker that had it is gone",
+            is_ambiguous=True,
+        )
+        for message in messages
+        if message.lease_until is not None
     )
-    metrics.DELIVERIES.labels(message.channel.kind, AttemptOutcome.LOST).inc()
-    log.warning("delivery.lost", **log_ids(message))
+    for message in messages:
+        metrics.DELIVERIES.labels(channel.kind, AttemptOutcome.LOST).inc()
+        log.warning("delivery.lost", **log_ids(message))
 
 
-def give_up_expired(now: datetime) -> int:
+def seconds_until_due(now: datetime) -> float | None:
+    """How long until a message's time comes, or its channel may be called again; None when there is nothing to wait for.
+
+    What waits for another message of its incident is not counted: the sweep finds it.
+    """
+    waiting = OutboxMessage.objects.filter(status=MessageStatus.PENDING, channel__is_enabled=True).order_by()
+    first = dict(waiting.values_list("channel").annotate(Min("not_before")))
+    later = dict(waiting.filter(not_before__gt=now).values_list("channel").annotate(Min("not_before")))
+    healths = endpoints.known(first.keys())
+    free = {pk: endpoints.free_at(healths[pk], now) for pk in first}
+    held = [free[pk] for pk, at in first.items() if at <= now < free[pk]]
+    times = held + [max(at, free[pk]) for pk, at in later.items()]
+    return (min(times) - now).total_seconds() if times else None
+
+
+def give_up_expired(now: datetime) -> list[OutboxMessage]:
     """Messages that were not delivered within their lifetime are dead: seen in the admin, and can be sent again."""
-    given_up = 0
-    for message in OutboxMessage.objects.expired(now).select_related("channel")[:1000]:
+    given_up = []
+    for message in OutboxMessage.objects.expired(now).select_related("channel")[:_GIVEN_UP_AT_ONCE]:
         never = "never sent" if message.channel.is_enabled else "the channel is disabled"
         reason = f"not delivered in time: {message.reason or never}"[:500]
         still_waiting = OutboxMessage.objects.expired(now).filter(pk=message.pk)
         if still_waiting.update(status=MessageStatus.DEAD, reason=reason):
-            given_up += 1
+            message.status, message.reason = MessageStatus.DEAD, reason
+            given_up.append(message)
             log.error("delivery.dead", reason=reason, **log_ids(message))
     return given_up
 
 
 def supersede_unsent(now: datetime) -> int:
-    """Who was never told that it began need not be told that it is over."""
-    resolve = OutboxMessage.objects.undecided().filter(
+    """Who was never told that it began need not be told that it is over; and what is over need not be said to go on.
+
+    Only what was never tried is dropped: what a receiver may have is settled first.
+    """
+    unsent = Q(status__in=(MessageStatus.PENDING, MessageStatus.SUPPRESSED), attempt_count=0)
+    resolve = OutboxMessage.objects.filter(
+        Q(status=MessageStatus.PENDING, not_before__lte=now) | Q(status=MessageStatus.SUPPRESSED),
         incident=OuterRef("incident"),
         channel=OuterRef("channel"),
+        seq__gt=OuterRef("seq"),
         kind=MessageKind.RESOLVE,
-        not_before__lte=now,
     )
-    unsent = OutboxMessage.objects.filter(
-        Exists(resolve), kind=MessageKind.TRIGGER, status=MessageStatus.PENDING, attempt_count=0
+    beginnings = OutboxMessage.objects.filter(
+        unsent, Exists(resolve), kind__in=(MessageKind.TRIGGER, MessageKind.REMINDER)
     )
     count = 0
     with transaction.atomic():
-        for trigger in unsent.select_for_update(skip_locked=True, of=("self",)):
-            together = OutboxMessage.objects.filter(incident=trigger.incident_id, channel=trigger.channel_id)
-            count += together.filter(status=MessageStatus.PENDING, attempt_count=0).update(
-                status=MessageStatus.SUPERSEDED, reason="it was over before the first message was sent"
+        dropped = list(beginnings.select_for_update(skip_locked=True, of=("self",), no_key=True))
+        if dropped:
+            ids = [message.pk for message in dropped]
+            count += _supersede(
+                OutboxMessage.objects.filter(unsent, pk__in=ids), "it was over before this was sent"
             )
-    pointless = OutboxMessage.objects.pointless()
-    return count + pointless.update(
-        status=MessageStatus.SUPERSEDED, reason="the first message did not arrive"
-    )
+            ends = OutboxMessage.objects.pointless().filter(incident__in={one.incident_id for one in dropped})
+            count += _supersede(ends, "it was over before the first message was sent")
+    return count + _supersede(OutboxMessage.objects.pointless(), "the first message did not arrive")
+
+
+def _supersede(rows: QuerySet[OutboxMessage], reason: str) -> int:
+    return rows.update(status=MessageStatus.SUPERSEDED, reason=reason)
 
 
 def replay(message_id: UUID, *, now: datetime) -> OutboxMessage:
@@ -112,6 +216,7 @@ def replay(message_id: UUID, *, now: datetime) -> OutboxMessage:
             raise NotReplayable("A later message of this incident has arrived; this one would open it again.")
         life = {
             "status": MessageStatus.PENDING,
+            "batch": None,
             "not_before": now,
             "expires_at": now + OutboxMessage.LIFETIME,
         }

@@ -299,7 +299,7 @@ def _learnt(monitor_id: int, key: str, row: int) -> Learnt:
 def _not_usual(monitor: Monitor, start: datetime, end: datetime, *, is_accepted: bool) -> Any:
     """Which buckets a reference must not learn: under a marker, or during an incident that was one."""
     frozen = Frozen.between(start, end)
-    real = Incident.objects.filter(monitor=monitor, onset_at__lt=end)
+    real = Incident.objects.told().filter(monitor=monitor, onset_at__lt=end)
     real = real.resolved() if is_accepted else real
     spans = [
         (onset.timestamp(), (resolved or end).timestamp())

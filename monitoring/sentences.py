@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from monitoring.messages import budget_text, effect_text, incident_effect_text
-from monitoring.models import Incident, IncidentState, Monitor, MonitorState, Reference, ReferenceMode
+from monitoring.models import Incident, Monitor, MonitorState, Reference, ReferenceMode
 from monitoring.monitors import registry
+from monitoring.payloads import budget_text, effect_text, incident_effect_text
 from monitoring.problems import problem_of
 from monitoring.sources import AGREEMENT, title_of
 from triageops import wording
@@ -53,9 +53,7 @@ def _of_incident(open_incidents: Sequence[Incident]) -> str:
     more = f" (and {len(open_incidents) - 1} more)" if len(open_incidents) > 1 else ""
     why = explanation_of(latest).get("sentence", "")
     size = size_text(latest)
-    told = f"{_capital(latest.title)}{more}, since {_clock(latest.onset_at)}" + (
-        f": {size}." if size else "."
-    )
+    told = f"{capital(latest.title)}{more}, since {_clock(latest.onset_at)}" + (f": {size}." if size else ".")
     return " ".join(filter(None, [told, why]))
 
 
@@ -73,7 +71,7 @@ def _watching(monitor: Monitor, highest: float | None, sight: str, lately: str, 
         return f"The last check failed, so nothing is being watched: {monitor.check_error}"
     problem = problem_of(monitor, now, monitor.started_at or now)
     if problem is not None:
-        return f"{_capital(problem.title)}, since {_clock(problem.since)}. {problem.summary}"
+        return f"{capital(problem.title)}, since {_clock(problem.since)}. {problem.summary}"
     if highest is None and (monitor.kind != "never" or monitor.last_row_at is None):
         waiting = "Watching, with no data yet. The first numbers appear when a bucket of time with records is closed."
         return " ".join(filter(None, [waiting, sight]))
@@ -202,33 +200,9 @@ def _bounds(monitor: Monitor) -> tuple[float, float] | None:
     return (1.0, 5.0) if monitor.metric == "feedback:rating" else None
 
 
-def incident_sentence(incident: Incident, now: datetime) -> str:
-    found = _found(incident)
-    if incident.state == IncidentState.RESOLVED and incident.resolved_at is not None:
-        lasted = wording.seconds(round((incident.resolved_at - incident.opened_at).total_seconds()))
-        return f"Over after {lasted} ({incident.get_resolution_display()}). {found}"
-    since = wording.seconds(round((now - incident.opened_at).total_seconds()))
-    state = {
-        IncidentState.FIRING: f"Firing for {since}, and nobody has acknowledged it",
-        IncidentState.ACKNOWLEDGED: f"Open for {since}; somebody takes care of it",
-        IncidentState.RECOVERING: f"Open for {since}, and recovering",
-    }[IncidentState(incident.state)]
-    return f"{found} {state}."
-
-
-def _found(incident: Incident) -> str:
-    if incident.monitor_id is None:
-        # The title of a halt tells its numbers, in the past tense.
-        return f"{incident.title.rstrip('.')}."
-    head, effect = _capital(incident.title), size_text(incident)
-    found = f"{head}: {effect}." if effect else f"{head}."
-    # Titles are written while it lasts: “score is below 0.8”.
-    return found if incident.is_open else found.replace(" is ", " was ", 1)
-
-
 def _clock(at: datetime | None) -> str:
     return wording.MISSING if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
     return text[:1].upper() + text[1:]

@@ -153,7 +153,11 @@ def _incidents(now: datetime) -> list[Incident]:
     false = Q(
         resolution=Resolution.FALSE_POSITIVE, opened_at__gt=now - timedelta(days=max(BUDGET_DAYS, now.day))
     )
-    rows = Incident.objects.of_monitors().exclude(PLANTED).filter(~Q(state=IncidentState.RESOLVED) | false)
+    rows = (
+        Incident.objects.of_monitors()
+        .exclude(PLANTED)
+        .filter(~Q(state__in=(IncidentState.RESOLVED, IncidentState.SUSPECT)) | false)
+    )
     return list(
         rows.exclude(signal=Signal.CHECK).only("monitor_id", "slice_key", "state", "resolution", "opened_at")
     )

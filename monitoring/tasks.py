@@ -1,13 +1,38 @@
+from collections.abc import Callable
+from datetime import datetime
+from math import ceil
+
+import redis
 import structlog
 from celery import shared_task
+from django.core.cache import cache
 from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from monitoring import backtests, canary, checks, delivery, guardrails, housekeeping, selfcheck
+from monitoring import (
+    auditor,
+    backtests,
+    canary,
+    checks,
+    delivery,
+    escalation,
+    guardrails,
+    housekeeping,
+    incidents,
+    outbox,
+    reminding,
+    resending,
+    selfcheck,
+    suppression,
+)
 from monitoring.models import OutboxMessage
 
 log = structlog.get_logger(__name__)
+
+WOKEN = "delivery-woken"
+"""Present while a wake-up waits for a worker: a hundred commits in a second need one."""
+WOKEN_SECONDS, SWEEP_SECONDS = 5, 15
 
 
 @shared_task(time_limit=300)
@@ -54,7 +79,39 @@ def tidy() -> int:
 @shared_task(time_limit=120)
 def deliver_due() -> int:
     """Send the messages that are due; returns how many attempts were made."""
-    return delivery.deliver_due(timezone.now)
+    _forget_wake_up()
+    attempt_count = delivery.deliver_due(timezone.now)
+    now = timezone.now()
+    seconds = outbox.seconds_until_due(now)
+    if seconds is not None and seconds < SWEEP_SECONDS:
+        _wake_up_at(now, seconds)
+    return attempt_count
+
+
+@shared_task(time_limit=120)
+def tend_alerts() -> int:
+    """What time does to incidents: silences, acknowledgements and holds end, steps and reminders come; returns how many moved."""
+    now = timezone.now()
+    moved = sum(
+        _tend(part, now) for part in (incidents.tend, suppression.tend, escalation.due, reminding.reminders)
+    )
+    if moved:
+        wake_delivery()
+    return moved
+
+
+@shared_task(time_limit=120)
+def resend_alerts() -> int:
+    """Say again to Alertmanagers what they know; returns to how many."""
+    return resending.resend(timezone.now)
+
+
+@shared_task(time_limit=120)
+def audit_deliveries() -> int:
+    """Prove that everybody is told who is to be told; returns how many findings there are."""
+    found = auditor.audit(timezone.now())
+    wake_delivery()
+    return len(found)
 
 
 @shared_task(time_limit=540)
@@ -71,11 +128,38 @@ def sweep_backtests() -> int:
 
 def wake_delivery() -> None:
     """Have messages sent right after the commit instead of within 15 seconds, when the sweep finds them."""
-    transaction.on_commit(_send_wake_up)
+    transaction.on_commit(_wake_up)
 
 
-def _send_wake_up() -> None:
+def _tend(part: Callable[[datetime], int], now: datetime) -> int:
+    """One that fails does not stop the others; it is tried again in a few seconds."""
     try:
-        deliver_due.delay()
-    except OperationalError:
+        return part(now)
+    except Exception:
+        log.exception("alerts.tend_failed", part=part.__module__)
+        return 0
+
+
+def _wake_up() -> None:
+    """A wake-up that is lost, or not sent because an earlier one was lost, delays until the next sweep."""
+    try:
+        if cache.add(WOKEN, 1, WOKEN_SECONDS):
+            deliver_due.delay()
+    except (OperationalError, redis.RedisError):
+        log.warning("delivery.wake_failed")
+
+
+def _wake_up_at(now: datetime, seconds: float) -> None:
+    """One wake-up for each second in which something is due."""
+    try:
+        if cache.add(f"{WOKEN}:{ceil(now.timestamp() + seconds)}", 1, 2 * SWEEP_SECONDS):
+            deliver_due.apply_async(countdown=max(seconds, 0.05))
+    except (OperationalError, redis.RedisError):
+        log.warning("delivery.wake_failed")
+
+
+def _forget_wake_up() -> None:
+    try:
+        cache.delete(WOKEN)
+    except redis.RedisError:
         log.warning("delivery.wake_failed")

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 
-from monitoring import incidents
+from monitoring import flapping, incidents
 from monitoring.models import (
     DriftEvaluation,
     Incident,
@@ -28,6 +28,9 @@ from monitoring.sources import title_of
 from monitoring.stories import Change, Story, forget
 
 log = structlog.get_logger(__name__)
+
+SUSPECT_AT, FADED_AT = math.log(0.1), math.log(0.01)
+"""Of the evidence that an alarm takes, as logarithms: above the first it is a suspicion, below the second none any more."""
 
 _LOWER = {
     Severity.CRITICAL: Severity.ERROR,
@@ -48,6 +51,7 @@ class TrackedSlice:
     row: MonitorSlice
     watch: Watch
     incident: Incident | None
+    suspected: Incident | None
     story: Story
     explained: Callable[[MonitorSlice, datetime, datetime], dict[str, Any]]
     now: datetime
@@ -82,6 +86,8 @@ class TrackedSlice:
             self._alarm(taken.finding, at)
         elif self.incident is not None and self.watch.recovers and not is_frozen:
             self._judge(self.incident, sample, at)
+        elif self.incident is None and not is_frozen:
+            self._suspect(taken.log_evidence)
 
     def settle(self) -> None:
         """Put what is known now into the rows; to be saved by the check."""
@@ -92,6 +98,29 @@ class TrackedSlice:
         """Forget all evidence; this never breaks the budget."""
         self.run, self.recovery = self.watch.resume({}), Recovery()
         forget(self.row)
+        self._clear("it starts anew")
+
+    def _suspect(self, log_evidence: float) -> None:
+        """A tenth of what an alarm takes is seen on pages and told to nobody; a hundredth is nothing any more."""
+        if self.suspected is None and SUSPECT_AT <= log_evidence < 0:
+            where = described(self.row.labels, self.row.key)
+            title = f"{title_of(self.row.monitor.metric)} may have changed" + (
+                f" for {where}" if where else ""
+            )
+            self.suspected = incidents.suspect(
+                self.row,
+                title=title,
+                severity=self.row.monitor.severity,
+                log_evidence=log_evidence,
+                now=self.now,
+            )
+        elif log_evidence < FADED_AT:
+            self._clear("the evidence is gone")
+
+    def _clear(self, note: str) -> None:
+        if self.suspected is not None:
+            incidents.fade(self.suspected, now=self.now, note=note)
+            self.suspected = None
 
     def _log_evidence(self) -> float:
         known = self.row.log_evidence
@@ -144,6 +173,7 @@ class TrackedSlice:
         change = replace(change, is_signal=finding.is_single and noted_on is None)
         if noted_on is not None and noted_on.signal != Signal.ANOMALY:
             self.inhibited_count += 1
+            self._clear("another incident tells of it")
             return
         evidence = self._evidence(finding, onset_at, at)
         best = (evidence.get("explanation") or {}).get("best")
@@ -153,6 +183,7 @@ class TrackedSlice:
             self.inhibited_count += 1
             said = {"title": self._title(finding, None), "onset_at": onset_at.isoformat(), **evidence}
             incidents.note_slice(told, self.row.key, said, now=self.now)
+            self._clear("another incident tells of it")
             return
         self.has_signalled = change.is_signal
         self.signal_count += change.is_signal
@@ -182,6 +213,7 @@ class TrackedSlice:
             log_evidence=finding.log_evidence,
             now=self.now,
         )
+        self.suspected = None
         self.story.opened(self.row, self.incident)
 
     def _evidence(self, finding: Finding, onset_at: datetime, at: datetime) -> dict[str, Any]:
@@ -214,12 +246,21 @@ class TrackedSlice:
             # The way back does not show how large the change is.
             incident.effect = self._effect(self._grown(incident))
         until = at.timestamp() + settings.BUCKET_SECONDS
-        if self.recovery.is_complete(until=until, count=count, hold_seconds=monitor.hold_seconds):
+        if self._is_over(incident, until, count):
             incident.save(update_fields=["effect"])
             incidents.end(incident, Resolution.RECOVERED, now=self.now)
             self.incident, self.has_signalled = None, False
             self.start_anew()
             self.story.ended(self.row, incident)
+
+    def _is_over(self, incident: Incident, until: float, count: int) -> bool:
+        """What flaps must be well for longer."""
+        hold = self.row.monitor.hold_seconds
+        if not self.recovery.is_complete(until=until, count=count, hold_seconds=hold):
+            return False
+        factor = flapping.hold_factor(incident)
+        longer = factor * max(hold, settings.BUCKET_SECONDS)
+        return factor == 1 or self.recovery.is_complete(until=until, count=count, hold_seconds=longer)
 
     def _grown(self, incident: Incident) -> Size:
         """With the last bucket; what lies between the onset and the opening is read once, when it is opened."""

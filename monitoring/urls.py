@@ -1,6 +1,22 @@
 from django.urls import path
 
-from monitoring.views import backtests, evidence, fleet, incidents, monitors, suggestions
+from monitoring.views import (
+    alertmanager,
+    backtests,
+    channels,
+    deliveries,
+    evidence,
+    exports,
+    fleet,
+    handling,
+    incidents,
+    monitors,
+    reported,
+    routes,
+    silences,
+    suggestions,
+    windows,
+)
 
 urlpatterns = [
     path("monitors", monitors.MonitorsView.as_view()),
@@ -18,9 +34,47 @@ urlpatterns = [
     path("backtests/<uuid:backtest_id>/apply", backtests.ApplyView.as_view()),
     path("backtests/<uuid:backtest_id>/cancel", backtests.CancelView.as_view()),
     path("budget", fleet.BudgetView.as_view()),
+    path("channels", channels.ChannelsView.as_view()),
+    path("channels/<int:channel_id>", channels.ChannelView.as_view()),
+    path("channels/<int:channel_id>/disable", channels.DisableView.as_view()),
+    path("channels/<int:channel_id>/enable", channels.EnableView.as_view()),
+    path("channels/<int:channel_id>/rotate-secret", channels.RotateSecretView.as_view()),
+    path("channels/<int:channel_id>/test", channels.TestView.as_view()),
+    path("deliveries", deliveries.DeliveriesView.as_view()),
+    path("deliveries/<uuid:delivery_id>", deliveries.DeliveryView.as_view()),
+    path("deliveries/<uuid:delivery_id>/replay", deliveries.ReplayView.as_view()),
+    path("hooks/alertmanager", reported.AlertmanagerHookView.as_view()),
+    path("hooks/pagerduty/<int:channel_id>", reported.PagerDutyHookView.as_view()),
     path("incidents", incidents.IncidentsView.as_view()),
+    path("incidents/by-key/<path:key>/resolve", handling.ResolveByKeyView.as_view()),
     path("incidents/<uuid:incident_id>", incidents.IncidentView.as_view()),
+    path("incidents/<uuid:incident_id>/acknowledge", handling.AcknowledgeView.as_view()),
+    path("incidents/<uuid:incident_id>/comment", handling.CommentView.as_view()),
+    path("incidents/<uuid:incident_id>/export", exports.ExportView.as_view()),
+    path("incidents/<uuid:incident_id>/judge", handling.JudgeView.as_view()),
+    path("incidents/<uuid:incident_id>/resolve", handling.ResolveView.as_view()),
+    path("incidents/<uuid:incident_id>/unacknowledge", handling.UnacknowledgeView.as_view()),
+    path("incidents/<uuid:incident_id>/silence", silences.IncidentSilenceView.as_view()),
+    path("maintenance-windows", windows.WindowsView.as_view()),
+    path("maintenance-windows/<int:window_id>", windows.WindowView.as_view()),
+    path("silences", silences.SilencesView.as_view()),
+    path("silences/<uuid:silence_id>", silences.SilenceView.as_view()),
+    path("silences/<uuid:silence_id>/end", silences.SilenceEndView.as_view()),
     path("markers", fleet.MarkersView.as_view()),
     path("markers/<int:marker_id>", fleet.MarkerView.as_view()),
+    path("routes", routes.RoutesView.as_view()),
+    path("routes/import", routes.RoutesImportView.as_view()),
+    path("routes/preview", routes.RoutesPreviewView.as_view()),
+    path("routes/<int:route_id>", routes.RouteView.as_view()),
     path("suggestions", suggestions.SuggestionsView.as_view()),
+]
+
+# Alertmanager's own addresses, outside of ours.
+alertmanager_urlpatterns = [
+    path("status", alertmanager.StatusView.as_view()),
+    path("alerts", alertmanager.AlertsView.as_view()),
+    path("alerts/groups", alertmanager.GroupsView.as_view()),
+    path("receivers", alertmanager.ReceiversView.as_view()),
+    path("silences", alertmanager.SilencesView.as_view()),
+    path("silence/<str:silence_id>", alertmanager.SilenceView.as_view()),
 ]

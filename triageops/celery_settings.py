@@ -35,6 +35,10 @@ task_routes = {
     "monitoring.tasks.tend_canary": {"queue": "checks"},
     "monitoring.tasks.tidy": {"queue": "default"},
     "monitoring.tasks.deliver_due": {"queue": "delivery"},
+    "monitoring.tasks.resend_alerts": {"queue": "delivery"},
+    "monitoring.tasks.tend_alerts": {"queue": "checks"},
+    # Not beside what it judges.
+    "monitoring.tasks.audit_deliveries": {"queue": "checks"},
     # Up to a minute of work: checks must not wait for it.
     "monitoring.tasks.run_backtest": {"queue": "default"},
     "monitoring.tasks.sweep_backtests": {"queue": "checks"},
@@ -97,5 +101,20 @@ beat_schedule = {
         "task": "monitoring.tasks.deliver_due",
         "schedule": 15.0,
         "options": {"queue": "delivery", "expires": 15},
+    },
+    "alerts": {
+        "task": "monitoring.tasks.tend_alerts",
+        "schedule": 5.0,
+        "options": {"queue": "checks", "expires": 5},
+    },
+    "resending": {
+        "task": "monitoring.tasks.resend_alerts",
+        "schedule": 60.0,
+        "options": {"queue": "delivery", "expires": 60},
+    },
+    "audit": {
+        "task": "monitoring.tasks.audit_deliveries",
+        "schedule": 60.0,
+        "options": {"queue": "checks", "expires": 60},
     },
 }

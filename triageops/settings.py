@@ -9,6 +9,8 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from environs import Env, ValidationError
 
+from triageops.mail import InvalidMailServer, mail_settings
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # Lets annotations such as QuerySet[Response] be evaluated; Django's classes are generic for type checkers only.
@@ -23,6 +25,14 @@ def known_zone(name: str) -> None:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValidationError(f"“{name}” is no time zone, such as Europe/Vienna.") from None
+
+
+def known_mail_server(url: str) -> None:
+    """Raises ValidationError for what is no address of a mail server."""
+    try:
+        mail_settings(url)
+    except InvalidMailServer as error:
+        raise ValidationError(str(error)) from None
 
 
 DEBUG = env.bool("TRIAGEOPS_DEBUG", False)
@@ -58,12 +68,27 @@ AGREEMENT_HOURS = env.int("TRIAGEOPS_AGREEMENT_HOURS", 24)
 SEASON_ZONE = env.str("TRIAGEOPS_SEASON_ZONE", "UTC", validate=known_zone)
 SLICE_ATTRIBUTES = env.list("TRIAGEOPS_SLICE_ATTRIBUTES", ["language", "channel"])
 MAX_SLICES = env.int("TRIAGEOPS_MAX_SLICES", 10_000)
+HEARTBEAT_URL = env.str("TRIAGEOPS_HEARTBEAT_URL", "")
 OUTBOUND_ALLOW: list[str] = env.list("TRIAGEOPS_OUTBOUND_ALLOW", [])
+_email_file = env.str("TRIAGEOPS_EMAIL_URL_FILE", "")
+_email_url = env.str("TRIAGEOPS_EMAIL_URL", "", validate=known_mail_server) or (
+    Path(_email_file).read_text().strip() if _email_file else ""
+)
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("TRIAGEOPS_EMAIL_FROM", "triageops@localhost")
 IS_DEMO = env.bool("TRIAGEOPS_DEMO", False)
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
 CORS_ALLOWED_ORIGINS: list[str] = env.list("TRIAGEOPS_CORS_ORIGINS", [])
 PROMETHEUS_MULTIPROC_DIR = env.str("PROMETHEUS_MULTIPROC_DIR", "")
 env.seal()
+
+_mail = mail_settings(_email_url)
+EMAIL_HOST: str = _mail["EMAIL_HOST"]
+EMAIL_PORT: int = _mail.get("EMAIL_PORT", 25)
+EMAIL_HOST_USER: str = _mail.get("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD: str = _mail.get("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_SSL: bool = _mail.get("EMAIL_USE_SSL", False)
+EMAIL_USE_TLS: bool = _mail.get("EMAIL_USE_TLS", False)
+EMAIL_TIMEOUT = 15
 
 for _database in DATABASES.values():
     _database["CONN_HEALTH_CHECKS"] = True
@@ -261,10 +286,19 @@ UNFOLD = {
                 "items": [
                     {"title": "Home", "icon": "home", "link": reverse_lazy("admin:index")},
                     {
+                        "title": "Inbox",
+                        "icon": "inbox",
+                        "link": reverse_lazy("admin:monitoring_inbox"),
+                        "badge": "triageops.home.views.inbox_badge",
+                    },
+                    {
                         "title": "Incidents",
                         "icon": "notification_important",
                         "link": reverse_lazy("admin:monitoring_incident_changelist"),
-                        "badge": "triageops.home.views.open_incidents_badge",
+                        # The inbox lies below it.
+                        "active": lambda request: (
+                            "/incident/" in request.path and "/incident/inbox/" not in request.path
+                        ),
                     },
                     {
                         "title": "Monitors",

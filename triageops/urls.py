@@ -4,6 +4,7 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from experiments.urls import protocol_urlpatterns
+from monitoring.urls import alertmanager_urlpatterns
 from triageops import health, rest
 
 handler500 = rest.server_error
@@ -13,6 +14,7 @@ urlpatterns = [
     path("api/v1/", include("feedback.urls")),
     path("api/v1/", include("experiments.urls")),
     path("api/v1/", include("monitoring.urls")),
+    path("alertmanager/api/v2/", include(alertmanager_urlpatterns)),
     path("", RedirectView.as_view(pattern_name="admin:index", permanent=False)),
     path("admin/", admin.site.urls),
     path("health", health.health),

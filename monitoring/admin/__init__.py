@@ -1,3 +1,25 @@
-from monitoring.admin import backtests, budget, channels, deliveries, incidents, markers, monitors
+from monitoring.admin import (
+    backtests,
+    budget,
+    channels,
+    deliveries,
+    hours,
+    incidents,
+    markers,
+    message_templates,
+    monitors,
+    routes,
+)
 
-__all__ = ["backtests", "budget", "channels", "deliveries", "incidents", "markers", "monitors"]
+__all__ = [
+    "backtests",
+    "budget",
+    "channels",
+    "deliveries",
+    "hours",
+    "incidents",
+    "markers",
+    "message_templates",
+    "monitors",
+    "routes",
+]

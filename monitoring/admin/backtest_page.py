@@ -12,7 +12,7 @@ from monitoring import questions
 from monitoring.admin.backtest_plots import Report, delays, pictures
 from monitoring.admin.opening import few
 from monitoring.budget import share_if_active
-from monitoring.messages import budget_text
+from monitoring.payloads import budget_text
 from monitoring.models import Backtest, BacktestState
 from monitoring.monitors.registry import is_rule
 from triageops import wording

@@ -1,21 +1,41 @@
-"""Channels: where alerts go, with a test."""
+"""Channels: where alerts go, how each does, and what can be done with it."""
 
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
-from django import forms
 from django.contrib import admin, messages
-from django.http import HttpRequest, HttpResponse
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
-from django.urls import reverse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
-from monitoring.admin.dialogs import in_page
+from monitoring import channel_settings, usefulness
+from monitoring.admin import channel_health, numbers
+from monitoring.admin.channel_form import (
+    ABOUT,
+    DEFAULT_KIND,
+    STEPS,
+    ChannelForm,
+    fields_of,
+)
+from monitoring.admin.channel_page import outcome_of, page_of
+from monitoring.admin.dialogs import ReasonForm, dialog, in_page
+from monitoring.admin.opening import render, require
+from monitoring.admin.usefulness import page as usefulness_page
+from monitoring.admin.usefulness import told_of
+from monitoring.channel_health import Waiting, condition_of
+from monitoring.channel_settings import masked
+from monitoring.channel_uses import uses_of
+from monitoring.channels import registry
 from monitoring.messages import enqueue_test
-from monitoring.models import Channel
+from monitoring.models import Channel, MessageKind, OutboxMessage
 from monitoring.tasks import wake_delivery
 from triageops.admin import NoDeleteAdmin, Tone, badge, moment
 
@@ -26,48 +46,50 @@ class TestForm(BaseDialogForm):
     __test__ = False
 
 
-class ChannelForm(forms.ModelForm[Channel]):
-    """What is stored is never shown again: an empty field keeps it."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.instance.pk is None:
-            self.fields["secret"].help_text += " It is shown here only: copy it before you save."
-            return
-        words = {
-            "url": f"Empty keeps the present one, {masked(self.instance.url)}.",
-            "secret": "Empty keeps the present one. A new one: whsec_ and what `openssl rand -base64 32` says.",
-        }
-        # Who may only look has a form without fields.
-        for name in words.keys() & self.fields.keys():
-            self.initial[name] = ""
-            self.fields[name].required = False
-            self.fields[name].help_text = words[name]
-
-    def clean_url(self) -> str:
-        return self.cleaned_data["url"] or self.instance.url
-
-    def clean_secret(self) -> str:
-        # A row that is not stored yet has one already, which nobody has seen.
-        return self.cleaned_data["secret"] or (self.instance.secret if self.instance.pk else "")
-
-
-def masked(url: str) -> str:
-    """Where it leads; the rest of the address may be a secret."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}/…"
-
-
 @admin.register(Channel)
 class ChannelAdmin(NoDeleteAdmin):
+    class Media:
+        css = {"all": ("monitoring/channels.css",)}
+
     form = ChannelForm
-    list_display = ("name", "kind", "host", "state", "created")
+    list_display = ("name", "kind", "host", "state", "last_success", "created")
+    list_select_related = ("health",)
     search_fields = ("name",)
-    list_before_template = "monitoring/list_head.html"
+    list_before_template = "monitoring/channel_list_head.html"
+    change_form_outer_before_template = "monitoring/channel.html"
     empty_text = "Without a channel, an incident is seen only by those who look here."
     empty_link, empty_link_text = "admin:monitoring_channel_add", "Make the first channel"
-    fields = ("name", "kind", "url", "secret", "takes_experiments", "is_enabled")
-    actions_detail = ("send_test",)
+    actions_detail = ("send_test", "rotate", "disable", "enable")
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("health/", view(partial(channel_health.page, self)), name="monitoring_channel_health"),
+            path("usefulness/", view(partial(usefulness_page, self)), name="monitoring_usefulness"),
+            path("numbers/", view(partial(numbers.page, self)), name="monitoring_numbers"),
+            path("<int:channel_id>/health/", view(self.own_health), name="monitoring_channel_own_health"),
+            path(
+                "<int:channel_id>/test/<uuid:message_id>/",
+                view(self.outcome),
+                name="monitoring_channel_outcome",
+            ),
+            path("<int:channel_id>/new-secret/", view(self.new_secret), name="monitoring_channel_new_secret"),
+            *super().get_urls(),
+        ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Channel]:
+        return super().get_queryset(request).select_related("health", "template")
+
+    def own_health(self, request: HttpRequest, channel_id: int) -> HttpResponse:
+        """What uses it and what people say of it, for the page's script: the page does not wait."""
+        require(request, *channel_health.VIEW)
+        channel = get_object_or_404(Channel, pk=channel_id)
+        context = {
+            "uses": uses_of(channel),
+            "told": told_of(usefulness.of_channel(channel, timezone.now())),
+            "channel": channel,
+        }
+        return TemplateResponse(request, "monitoring/channel_uses.html", context)
 
     @in_page
     @action(
@@ -87,34 +109,155 @@ class ChannelAdmin(NoDeleteAdmin):
         message = enqueue_test(channel, now=timezone.now())
         wake_delivery()
         self.log_change(request, channel, "Sent a test message.")
-        messages.info(request, "The test message is on its way; reload this page to see what came of it.")
-        address = reverse("admin:monitoring_outboxmessage_change", args=[message.pk])
+        address = reverse("admin:monitoring_channel_outcome", args=[channel.pk, message.pk])
         return HttpResponse(headers={"HX-Redirect": address})
 
-    def save_model(
+    def outcome(self, request: HttpRequest, channel_id: int, message_id: UUID) -> HttpResponse:
+        """What came of a test message; the page asks again until it is known."""
+        require(request, *channel_health.VIEW)
+        rows = OutboxMessage.objects.filter(kind=MessageKind.TEST, channel=channel_id).select_related(
+            "channel"
+        )
+        message = get_object_or_404(rows, pk=message_id)
+        context = {"message": message, **outcome_of(message)}
+        if "HX-Request" in request.headers:
+            return TemplateResponse(request, "monitoring/channel_outcome_live.html", context)
+        return render(self, request, "channel_outcome", f"Test of “{message.channel}”", **context)
+
+    @action(description="New secret", url_path="rotate", icon="key", permissions=["change"])
+    def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:monitoring_channel_new_secret", args=[object_id]))
+
+    def new_secret(self, request: HttpRequest, channel_id: int) -> HttpResponse:
+        """Asks, then makes one and shows it, which happens once."""
+        require(request, "monitoring.change_channel")
+        channel = get_object_or_404(Channel, pk=channel_id)
+        made = ""
+        if request.method == "POST" and channel_settings.is_signed(channel.kind):
+            made = channel_settings.rotate_secret(channel, timezone.now())
+            self.log_change(request, channel, "Made a new signing secret.")
+        answer = render(
+            self, request, "channel_secret", f"New secret of “{channel}”", channel=channel, made=made,
+            is_signed=channel_settings.is_signed(channel.kind),
+        )  # fmt: skip
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    @in_page
+    @action(
+        description="Disable",
+        url_path="disable",
+        icon="pause",
+        permissions=["change"],
+        dialog=dialog(
+            "Disable this channel?",
+            "Its messages wait for up to 24 hours and are then given up; nobody hears of them meanwhile.",
+            "Disable",
+            ReasonForm,
+        ),
+    )
+    def disable(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
+        return self._set_enabled(request, object_id, reason=form.cleaned_data["reason"])
+
+    @in_page
+    @action(
+        description="Enable",
+        url_path="enable",
+        icon="play_arrow",
+        permissions=["change"],
+        dialog=dialog("Enable this channel?", "What waits for it is sent at once.", "Enable"),
+    )
+    def enable(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+        return self._set_enabled(request, object_id)
+
+    def _set_enabled(self, request: HttpRequest, object_id: str, reason: str = "") -> HttpResponse:
+        channel = get_object_or_404(Channel, pk=object_id)
+        channel_settings.set_enabled(channel.pk, is_enabled=not reason, reason=reason)
+        wake_delivery()
+        self.log_change(request, channel, f"Disabled: {reason}" if reason else "Enabled.")
+        messages.success(request, f"“{channel}” is {'disabled' if reason else 'enabled'}.")
+        address = reverse("admin:monitoring_channel_change", args=[channel.pk])
+        return HttpResponse(headers={"HX-Redirect": address})
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        channel = self.get_object(request, str(object_id))
+        if channel is None:
+            return []
+        left_out = {"disable" if not channel.is_enabled else "enable"}
+        if channel.kind not in dict(registry.choices()) or not channel_settings.is_signed(channel.kind):
+            left_out.add("rotate")
+        found = super().get_actions_detail(request, object_id)
+        return [
+            one
+            for one in found
+            if not any(one.path.startswith(name) or name in one.action_name for name in left_out)
+        ]
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Channel | None:
+        """The row, read once for each request: the page and its buttons ask for it."""
+        read: dict[str, Channel | None] = request.__dict__.setdefault("channels_read", {})
+        if object_id not in read or request.method == "POST":
+            read[object_id] = super().get_object(request, object_id, from_field)
+        return read[object_id]
+
+    def get_form(
         self,
         request: HttpRequest,
-        obj: Channel,
-        form: forms.ModelForm[Channel],
-        change: bool,  # noqa: FBT001 - Django calls it so
-    ) -> None:
-        if obj.is_enabled:
-            obj.disabled_reason = ""
-        super().save_model(request, obj, form, change)
+        obj: Channel | None = None,
+        change: bool = False,  # noqa: FBT001, FBT002 - Django calls it so
+        **kwargs: Any,
+    ) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        form.kind_of_new = _kind(request)
+        return form
 
     def get_fields(self, request: HttpRequest, obj: Channel | None = None) -> Any:
         if obj is None:
-            return self.fields
+            return fields_of(str(request.POST.get("kind") or _kind(request)))
         if not self.has_change_permission(request, obj):
-            return ("name", "kind", "address", "takes_experiments", "is_enabled", "state")
-        return (*self.fields, "state")
+            return ("name", "kind", "address", "template", "takes_experiments", "state")
+        return fields_of(obj.kind)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Channel | None = None) -> Any:
         return ("address", "state") if obj else ()
 
-    @admin.display(description="URL")
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        context: dict[str, Any] = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        channel = self.get_object(request, object_id) if object_id else None
+        if channel is not None and request.method == "GET":
+            context |= page_of(channel, timezone.now())
+        elif object_id is None:
+            kind = _kind(request)
+            context |= {
+                "title": f"New channel: {registry.kind_named(kind).title}",
+                "kinds": [(title, f"?kind={name}", name == kind) for name, title in registry.choices()],
+                "about": ABOUT[kind],
+                "steps": STEPS[kind],
+            }
+        return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **context})
+
+    def response_add(
+        self, request: HttpRequest, obj: Channel, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """To its page, where it is tested."""
+        messages.success(request, f"“{obj}” was made. Send a test message to see whether it arrives.")
+        return HttpResponseRedirect(reverse("admin:monitoring_channel_change", args=[obj.pk]))
+
+    def response_change(self, request: HttpRequest, obj: Channel) -> HttpResponse:
+        messages.success(request, f"“{obj}” was saved.")
+        return HttpResponseRedirect(reverse("admin:monitoring_channel_change", args=[obj.pk]))
+
+    @admin.display(description="address")
     def address(self, channel: Channel) -> str:
-        return masked(channel.url)
+        return masked(channel.url) or "–"
 
     @admin.display(description="host")
     def host(self, channel: Channel) -> str:
@@ -124,10 +267,22 @@ class ChannelAdmin(NoDeleteAdmin):
     @admin.display(description="state")
     def state(self, channel: Channel) -> SafeString | str:
         if channel.is_enabled:
-            return badge("enabled")
+            health = getattr(channel, "health", None)
+            condition = condition_of(channel, health, Waiting(), timezone.now())
+            return channel_health.badge_of(condition)
         word = badge("disabled", Tone.HARM if channel.disabled_reason else Tone.LOOK)
         return word + (f" {channel.disabled_reason}" if channel.disabled_reason else "")
+
+    @admin.display(description="last success")
+    def last_success(self, channel: Channel) -> SafeString:
+        health = getattr(channel, "health", None)
+        return moment(health.last_success_at if health else None)
 
     @admin.display(description="made", ordering="created_at")
     def created(self, channel: Channel) -> SafeString:
         return moment(channel.created_at)
+
+
+def _kind(request: HttpRequest) -> str:
+    asked = request.POST.get("kind") or request.GET.get("kind", "")
+    return asked if asked in dict(registry.choices()) else DEFAULT_KIND

@@ -1,32 +1,33 @@
 """What the page of one incident shows."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Prefetch
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from monitoring import plots
-from monitoring.admin.deliveries import status_badge
+from monitoring import plots, samples
+from monitoring.admin import incident_story
 from monitoring.admin.states import bar, learns
 from monitoring.evidence import Evidence
-from monitoring.messages import RULE_TEXT, budget_text, experiment_path
+from monitoring.incident_sentences import incident_sentence
 from monitoring.models import (
-    EventKind,
     Incident,
-    IncidentEvent,
     IncidentState,
     Marker,
     Monitor,
-    OutboxMessage,
+    Resolution,
     Signal,
+    Usefulness,
 )
 from monitoring.monitors.registry import is_rule
-from monitoring.sentences import explanation_of, incident_sentence, size_text
+from monitoring.payloads import RULE_TEXT, budget_text, experiment_path
+from monitoring.samples import Samples
+from monitoring.sentences import explanation_of, size_text
 from monitoring.slices import described
 from triageops import wording
 from triageops.admin import Tone, badge
@@ -57,34 +58,46 @@ def state_badge(incident: Incident) -> SafeString:
 
 
 def page(incident: Incident, request: HttpRequest) -> dict[str, Any]:
+    """incident: as the admin reads it, with its monitor, people and `active_flags`."""
     now = timezone.now()
-    sent = (
-        OutboxMessage.objects.filter(incident=incident)
-        .order_by("channel__name", "seq")
-        .select_related("channel")
-        .prefetch_related(Prefetch("attempts"))
-    )
-    about = _of_experiment(incident, request)
     if incident.monitor is not None:
         about = _of_monitor(incident, incident.monitor, now)
-    return about | {
-        "title": "Incident",
-        "incident": incident,
-        "state": state_badge(incident),
-        "tone": "harm" if incident.is_open else "neutral",
-        "sentence": incident_sentence(incident, now),
-        "events": [(event, _said(event)) for event in incident.events.select_related("by")],
-        "deliveries": [(message, status_badge(message)) for message in sent],
+        about |= _samples(samples.of_incident(incident, incident.monitor, now), request)
+    else:
+        about = _of_report(incident) if incident.is_reported else _of_experiment(incident, request)
+    return (
+        about
+        | incident_story.story(incident)
+        | {
+            "title": "Incident",
+            "incident": incident,
+            "state": state_badge(incident),
+            "tone": "harm" if incident.is_open else "neutral",
+            "sentence": incident_sentence(incident, now),
+            "may_act": request.user.has_perm("monitoring.change_incident"),
+            "usefulnesses": [(one.value, one.label.split(":")[1].strip()) for one in Usefulness],
+            "may_judge": incident.state != IncidentState.SUSPECT and incident.resolution != Resolution.FADED,
+        }
+    )
+
+
+def _samples(found: Samples, request: HttpRequest) -> dict[str, Any]:
+    worst = "furthest off, of the latest responses of this group since the onset"
+    return _linked(found.ids, request) | {
+        "samples_said": worst if found.is_worst else "the latest of this group since the onset"
     }
 
 
-def _said(event: IncidentEvent) -> str:
-    """What an event says beside its name."""
-    details = event.details
-    if event.kind == EventKind.NOTED:
-        why = (details.get("explanation") or {}).get("sentence", "")
-        return " ".join(filter(None, [f"{details.get('title', details.get('slice', ''))}.", why]))
-    return str(details.get("note") or "")
+def _linked(ids: Sequence[str], request: HttpRequest) -> dict[str, Any]:
+    """Ids of responses, with links for who may see them."""
+    responses = reverse("admin:feedback_response_changelist")
+    may_see = request.user.has_perm("feedback.view_response")
+    return {"samples": [(one, f"{responses}?{urlencode({'q': one})}" if may_see else "") for one in ids]}
+
+
+def _of_report(incident: Incident) -> dict[str, Any]:
+    """In the words of its source."""
+    return {"said": incident.annotations, "labels": sorted(incident.labels.items())}
 
 
 def _of_monitor(incident: Incident, monitor: Monitor, now: datetime) -> dict[str, Any]:
@@ -159,16 +172,11 @@ def _part(monitor: Monitor, part: dict[str, Any]) -> dict[str, Any]:
 
 def _of_experiment(incident: Incident, request: HttpRequest) -> dict[str, Any]:
     evidence = Evidence.read(incident.evidence)
-    responses = reverse("admin:feedback_response_changelist")
-    may_see = request.user.has_perm("feedback.view_response")
-    return {
+    return _linked(evidence.sample_response_ids, request) | {
         "evidence": evidence,
         "evidence_rows": evidence_rows(evidence),
         "experiment_address": experiment_path(incident.experiment),
-        "samples": [
-            (one, f"{responses}?{urlencode({'q': one})}" if may_see else "")
-            for one in evidence.sample_response_ids
-        ],
+        "samples_said": "some of the last responses of the variant at the halt",
         "charts": [] if evidence.effect is None else [plots.halt_chart(incident, evidence)],
     }
 

@@ -1,32 +1,61 @@
 """Incidents: what happened, who was told, and what a person does about it."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.auth.models import User
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
-from django.urls import reverse
+from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
-from unfold.decorators import action
-from unfold.enums import ActionVariant
 
 from monitoring import incidents
-from monitoring.admin.dialogs import in_page
-from monitoring.admin.incident_dialogs import AcknowledgeForm, IncidentBaselineForm, ResolveForm
-from monitoring.admin.incident_filters import AboutFilter, OpenFilter
-from monitoring.admin.incident_page import can_accept, page, state_badge
-from monitoring.admin.monitor_buttons import BASELINE_DIALOG
-from monitoring.admin.monitor_moves import accept
-from monitoring.admin.opening import keep_count, open_incident_count
-from monitoring.models import Incident, IncidentState, Resolution, Severity
+from monitoring.admin import inbox, incident_file, told
+from monitoring.admin.inbox_lines import about, severity_badge
+from monitoring.admin.incident_buttons import BUTTONS, allowed
+from monitoring.admin.incident_filters import (
+    AboutFilter,
+    FlagFilter,
+    SourceFilter,
+    StateFilter,
+    ToldFilter,
+    UsefulnessFilter,
+)
+from monitoring.admin.incident_page import page, state_badge
+from monitoring.admin.opening import keep_count, needing_count, person
+from monitoring.incident_sentences import FLAG_WORDS, flag_sentence
+from monitoring.models import Flag, Incident, IncidentFlag, Resolution, Usefulness
 from monitoring.sentences import size_text
-from monitoring.tasks import wake_delivery
-from triageops.admin import EstimatedPaginator, ReadOnlyAdmin, Tone, as_uuid, badge, moment
+from triageops import wording
+from triageops.admin import EstimatedPaginator, ReadOnlyAdmin, moment
 
 _LIST, _OF_MONITOR = "monitoring_incident_changelist", "monitor__id__exact"
+
+
+def _of_each(name: str, label: str, word: str, act: Callable[..., Incident]) -> Any:
+    """An action of the list: the same for every incident that is chosen."""
+
+    def run(self: "IncidentAdmin", request: HttpRequest, queryset: QuerySet[Incident]) -> None:
+        ids = list(queryset.order_by("pk").values_list("pk", flat=True))
+        moved = partial(act, by=person(request), now=timezone.now())
+        done, refused = inbox.act_on_each(self, request, ids, word, moved)
+        messages.info(request, f"{wording.plural(done, 'incident was', 'incidents were')} {word}.")
+        for text in sorted(set(refused)):
+            messages.error(request, text)
+
+    run.__name__ = name
+    return admin.action(run, description=label, permissions=["act"])
+
+
+def _resolve(reason: Resolution) -> Callable[..., Incident]:
+    return lambda pk, **who: incidents.resolve(pk, reason, **who)
+
+
+def _judge(usefulness: Usefulness) -> Callable[..., Incident]:
+    return lambda pk, **who: incidents.judge(pk, usefulness, **who)
 
 
 @admin.register(Incident)
@@ -34,6 +63,7 @@ class IncidentAdmin(ReadOnlyAdmin):
     list_display = (
         "title",
         "shown_state",
+        "shown_flags",
         "shown_severity",
         "size",
         "onset",
@@ -41,21 +71,83 @@ class IncidentAdmin(ReadOnlyAdmin):
         "resolved",
         "about",
     )
-    list_filter = (OpenFilter, AboutFilter, "severity", "monitor")
+    list_filter = (
+        StateFilter,
+        FlagFilter,
+        AboutFilter,
+        SourceFilter,
+        "severity",
+        UsefulnessFilter,
+        ToldFilter,
+        "monitor",
+    )
     list_select_related = ("monitor",)
     paginator = EstimatedPaginator
     show_full_result_count = False
-    search_fields = ("title", "experiment")
-    search_help_text = "A part of the title, or of an experiment's key."
+    search_fields = ("title", "experiment", "labels__icontains")
+    search_help_text = "A part of the title, of an experiment's key, or of a label."
     list_before_template = "monitoring/list_head.html"
-    empty_text = "An incident will appear here when a monitor finds that a metric is worse than it may be, or an experiment is halted."
+    empty_text = "An incident will appear here when a monitor finds that a metric is worse than it may be, an experiment is halted, or another system reports one."
     empty_link, empty_link_text = "admin:monitoring_monitor_changelist", "What is watched"
     fields = ()
     change_form_outer_before_template = "monitoring/incident.html"
-    actions_detail = ("acknowledge", "accept_baseline", "resolve", "resolve_halt")
+    actions_detail = (
+        "acknowledge",
+        "unacknowledge",
+        "silence",
+        "end_silence",
+        "resolve",
+        "resolve_halt",
+        {"title": "More", "icon": "more_horiz", "items": ["extend", "comment", "judge", "accept_baseline"]},
+    )
+    actions = (
+        "acknowledge_chosen",
+        "resolve_fixed",
+        "resolve_expected",
+        "resolve_false",
+        "judge_useful",
+        "judge_noise",
+        "judge_expected",
+    )
+
+    acknowledge = BUTTONS["acknowledge"]
+    extend = BUTTONS["extend"]
+    unacknowledge = BUTTONS["unacknowledge"]
+    silence = BUTTONS["silence"]
+    end_silence = BUTTONS["end_silence"]
+    resolve = BUTTONS["resolve"]
+    resolve_halt = BUTTONS["resolve_halt"]
+    accept_baseline = BUTTONS["accept_baseline"]
+    comment = BUTTONS["comment"]
+    judge = BUTTONS["judge"]
+
+    acknowledge_chosen = _of_each("acknowledge_chosen", "Acknowledge", "acknowledged", incidents.acknowledge)
+    resolve_fixed = _of_each("resolve_fixed", "Resolve: fixed", "resolved", _resolve(Resolution.FIXED))
+    resolve_expected = _of_each(
+        "resolve_expected", "Resolve: expected", "resolved", _resolve(Resolution.EXPECTED)
+    )
+    resolve_false = _of_each(
+        "resolve_false", "Resolve: false alarm", "resolved", _resolve(Resolution.FALSE_POSITIVE)
+    )
+    judge_useful = _of_each("judge_useful", "Judge as useful", "judged", _judge(Usefulness.USEFUL))
+    judge_noise = _of_each("judge_noise", "Judge as noise", "judged", _judge(Usefulness.NOISE))
+    judge_expected = _of_each("judge_expected", "Judge as expected", "judged", _judge(Usefulness.EXPECTED))
 
     class Media:
-        css = {"all": ("monitoring/monitor.css",)}
+        css = {"all": ("monitoring/monitor.css", "monitoring/inbox.css")}
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        own = [
+            path("inbox/", view(partial(inbox.page, self)), name="monitoring_inbox"),
+            path("<uuid:incident_id>/told/", view(partial(told.page, self)), name="monitoring_incident_told"),
+            path(
+                "<uuid:incident_id>/evidence.<slug:form>",
+                view(partial(incident_file.page, self)),
+                name="monitoring_incident_evidence",
+            ),
+        ]
+        return [*own, *super().get_urls()]
 
     def has_act_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return request.user.has_perm("monitoring.change_incident")
@@ -89,126 +181,33 @@ class IncidentAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
         """In the list without what was planted, unless a monitor is chosen: that of the canary shows them."""
-        rows = super().get_queryset(request).select_related("monitor", "acknowledged_by", "resolved_by")
+        active = Prefetch("flags", IncidentFlag.objects.active(), to_attr="active_flags")
+        people = ("acknowledged_by", "resolved_by", "judged_by")
+        rows = super().get_queryset(request).select_related("monitor", *people).prefetch_related(active)
         is_list = request.resolver_match is not None and request.resolver_match.url_name == _LIST
         if not is_list:
-            return rows.annotate(open_incident_count=open_incident_count())
+            return rows.annotate(needing_count=needing_count())
         return rows if _OF_MONITOR in request.GET else rows.genuine()
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         incident = self.get_object(request, str(object_id))
-        if incident is None or not incident.is_open:
-            return []
-        unfit = {"resolve" if incident.experiment else "resolve-halt"}
-        if incident.state != IncidentState.FIRING:
-            unfit.add("acknowledge")
-        if not can_accept(incident):
-            unfit.add("accept-baseline")
-        return [one for one in super().get_actions_detail(request, object_id) if one.path not in unfit]
-
-    @in_page
-    @action(
-        description="Acknowledge",
-        url_path="acknowledge",
-        icon="front_hand",
-        permissions=["act"],
-        variant=ActionVariant.PRIMARY,
-        dialog={
-            "title": "Acknowledge this incident?",
-            "description": "It tells everybody that you take care of it.",
-            "form_class": AcknowledgeForm,
-            "form_submit_text": "Acknowledge",
-        },
-    )
-    def acknowledge(self, request: HttpRequest, form: AcknowledgeForm, object_id: str) -> HttpResponse:
-        user = request.user
-        return self._act(
-            request,
-            object_id,
-            "Acknowledged.",
-            lambda incident_id: incidents.acknowledge(incident_id, by=_person(user), now=timezone.now()),
-        )
-
-    @in_page
-    @action(
-        description="Accept as new baseline",
-        url_path="accept-baseline",
-        icon="task_alt",
-        permissions=["accept"],
-        dialog={**BASELINE_DIALOG, "form_class": IncidentBaselineForm},
-    )
-    def accept_baseline(
-        self, request: HttpRequest, form: IncidentBaselineForm, object_id: str
-    ) -> HttpResponse:
-        return accept(self, request, form)
-
-    @in_page
-    @action(
-        description="Resolve",
-        url_path="resolve",
-        icon="task_alt",
-        permissions=["act"],
-        dialog={
-            "title": "Resolve this incident?",
-            "description": "Whoever was told that it began is told that it is over. The detector starts anew: if the "
-            "metric is still worse than allowed, there will be another incident.",
-            "form_class": ResolveForm,
-            "form_submit_text": "Resolve",
-        },
-    )
-    def resolve(self, request: HttpRequest, form: ResolveForm, object_id: str) -> HttpResponse:
-        return self._resolve(request, form, object_id)
-
-    @in_page
-    @action(
-        description="Resolve",
-        url_path="resolve-halt",
-        icon="task_alt",
-        permissions=["act"],
-        dialog={
-            "title": "Resolve this incident without resuming the experiment?",
-            "description": "Whoever was told that it began is told that it is over, but the experiment stays halted. To "
-            "resume it, go to the experiment's page and give a reason; the incident is then resolved by itself.",
-            "form_class": ResolveForm,
-            "form_submit_text": "Resolve",
-        },
-    )
-    def resolve_halt(self, request: HttpRequest, form: ResolveForm, object_id: str) -> HttpResponse:
-        return self._resolve(request, form, object_id)
-
-    def _resolve(self, request: HttpRequest, form: ResolveForm, object_id: str) -> HttpResponse:
-        user, given = request.user, form.cleaned_data
-        reason = Resolution(given["resolution"])
-        return self._act(
-            request,
-            object_id,
-            f"Resolved: {reason.label}.",
-            lambda incident_id: incidents.resolve(
-                incident_id, reason, by=_person(user), note=given["note"], now=timezone.now()
-            ),
-        )
-
-    def _act(self, request: HttpRequest, object_id: str, message: str, act: Any) -> HttpResponse:
-        found = get_object_or_404(Incident, pk=as_uuid(object_id))
-        try:
-            incident = act(found.pk)
-        except (incidents.InvalidTransition, incidents.IncidentChanged) as error:
-            messages.error(request, str(error))
-        else:
-            wake_delivery()
-            self.log_change(request, incident, message)
-            messages.success(request, message)
-        address = reverse("admin:monitoring_incident_change", args=[object_id])
-        return HttpResponse(headers={"HX-Redirect": address})
+        names = set() if incident is None else allowed(incident)
+        every = super().get_actions_detail(request, object_id)
+        return [one for one in every if one.path.replace("-", "_") in names]
 
     @admin.display(description="state", ordering="state")
     def shown_state(self, incident: Incident) -> SafeString:
         return state_badge(incident)
 
+    @admin.display(description="flags")
+    def shown_flags(self, incident: Incident) -> SafeString | str:
+        flags: list[IncidentFlag] = incident.active_flags  # type: ignore[attr-defined]
+        said = ((flag_sentence(one), FLAG_WORDS[Flag(one.kind)]) for one in flags)
+        return format_html_join(" ", '<span class="to-badge to-look" title="{}">{}</span>', said) or "–"
+
     @admin.display(description="severity", ordering="severity")
     def shown_severity(self, incident: Incident) -> SafeString:
-        is_harm = incident.severity in {Severity.CRITICAL, Severity.ERROR}
-        return badge(incident.severity, Tone.HARM if is_harm and incident.is_open else Tone.NEUTRAL)
+        return severity_badge(incident)
 
     @admin.display(description="effect")
     def size(self, incident: Incident) -> str:
@@ -216,7 +215,7 @@ class IncidentAdmin(ReadOnlyAdmin):
 
     @admin.display(description="about")
     def about(self, incident: Incident) -> str:
-        return f"experiment {incident.experiment}" if incident.monitor is None else str(incident.monitor)
+        return about(incident)
 
     @admin.display(description="onset", ordering="onset_at")
     def onset(self, incident: Incident) -> SafeString:
@@ -229,8 +228,3 @@ class IncidentAdmin(ReadOnlyAdmin):
     @admin.display(description="resolved", ordering="resolved_at")
     def resolved(self, incident: Incident) -> SafeString:
         return moment(incident.resolved_at, "–")
-
-
-def _person(user: Any) -> User:
-    """The admin lets nobody in who is not logged in."""
-    return user

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from monitoring.admin.opening import open_incident_count
+from monitoring.admin.opening import needing_count
 from monitoring.admin.states import evidence_bar, state_of
 from monitoring.models import Channel, Incident, Monitor
 from monitoring.monitors.registry import is_rule
@@ -59,7 +59,7 @@ def annotated(rows: QuerySet[Monitor]) -> QuerySet[Monitor]:
         highest=highest,
         has_incident=Exists(is_open),
         is_told=Exists(told),
-        open_incident_count=open_incident_count(),
+        needing_count=needing_count(),
     )
 
 

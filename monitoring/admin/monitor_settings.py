@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from monitoring.messages import RULE_TEXT, budget_text
+from monitoring.payloads import RULE_TEXT, budget_text
 from monitoring.models import Monitor, ReferenceMode
 from monitoring.monitors import registry
 from monitoring.sources import title_of

@@ -10,7 +10,7 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
-from monitoring.models import Incident
+from monitoring.inbox import needing_somebody
 
 Admin = ModelAdmin[Any]
 
@@ -42,14 +42,14 @@ def render(admin: Admin, request: HttpRequest, template: str, title: str, **cont
     return TemplateResponse(request, f"monitoring/{template}.html", frame | context)
 
 
-def open_incident_count() -> Coalesce:
-    """For a query that is made anyway; `keep_count` gives it to the sidebar, which would ask for it by itself."""
-    every = Incident.objects.open().genuine().order_by().values(every=Value(1))
+def needing_count() -> Coalesce:
+    """How many incidents need somebody, for a query that is made anyway; `keep_count` gives it to the sidebar."""
+    every = needing_somebody().order_by().values(every=Value(1))
     counted = Subquery(every.annotate(count=Count("pk")).values("count"))
     return Coalesce(counted, 0, output_field=IntegerField())
 
 
 def keep_count(request: HttpRequest, row: Any) -> None:
-    """row: annotated with open_incident_count."""
+    """row: annotated with needing_count."""
     if row is not None:
-        request.__dict__["open_incident_count"] = row.open_incident_count
+        request.__dict__["needing_count"] = row.needing_count

@@ -1,4 +1,4 @@
-"""What a channel is: a frozen dataclass that turns a message into one HTTP call and judges the answer.
+"""What a channel is: a frozen dataclass that turns a notice into one call and judges the answer.
 
 `send()` raises DeliveryError; retry, record and disabling are written once, in monitoring/delivery.py.
 """
@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Protocol
 
-from monitoring.outbound import TIMEOUT_SECONDS, Answer, RequestFailed, post
-from monitoring.targets import BlockedTarget
+from monitoring.outbound import TIMEOUT_SECONDS, Answer, RequestFailed, request
+from monitoring.targets import BlockedTarget, target_of
 
 _TRY_AGAIN = frozenset({408, 409, 425, 429})
 _GATEWAY_ERRORS = frozenset({502, 504})
@@ -47,31 +47,83 @@ class DeliveryError(Exception):
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A message on its way. is_possible_repeat: an earlier attempt may have arrived without our knowing."""
+    """One message on its way. is_possible_repeat: an earlier attempt may have arrived without our knowing."""
 
     webhook_id: str
     kind: str
     payload: Mapping[str, Any]
     attempt: int = 1
     is_possible_repeat: bool = False
+    dedup_key: str = ""
+    """“triageops:<incident uuid>”: what a receiver tells incidents apart by."""
+    seq: int = 1
+    suppressed_since: str = ""
+    """ISO time from which the message was held back; empty if it was not."""
+    suppressed_by: str = ""
+    thread: str = ""
+    """webhook_id of the first message of this incident to this channel; empty for the first itself."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What an administrator's template made of the messages: plain text, not escaped for any channel."""
+
+    title: str
+    body: str
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The token bucket of one endpoint."""
+
+    per_second: float
+    burst: int
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What one call says: one message, or several where the kind `is_grouped`."""
+
+    messages: tuple[Outgoing, ...]
+    written: Written | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What all messages of a group have in common."""
+    complaint: str = ""
+    """Why the channel's own text was not used, said in small print; empty if nothing is wrong with it."""
 
 
 class ChannelKind(Protocol):
-    """A row of the registry; its fields are among `url` and `secret`."""
+    """A row of the registry; its fields are taken by name from the channel's settings."""
 
     name: ClassVar[str]
     title: ClassVar[str]
     takes: ClassVar[frozenset[str]]
-    """Kinds of messages that this channel wants to hear."""
+    """Kinds of messages that it wants to hear, among trigger, acknowledge, resolve, reminder and test."""
+    is_grouped: ClassVar[bool]
+    """Whether one call may carry several messages."""
+    rate: ClassVar[Rate]
 
-    def send(self, message: Outgoing, *, now: datetime) -> Answer:
+    @classmethod
+    def mistakes(cls, settings: Mapping[str, Any]) -> dict[str, str]:
+        """What is wrong with a channel's settings, by the name of the setting; empty when it can send."""
+
+    def send(self, notice: Notice, *, now: datetime) -> Answer:
         """Raises DeliveryError."""
 
 
-def call(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-    """One POST; whatever keeps it from being answered becomes a DeliveryError."""
+def url_mistakes(settings: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the setting `url`, as far as can be said without asking the network."""
     try:
-        return post(url, body, headers, timeout_seconds=TIMEOUT_SECONDS)
+        target_of(str(settings.get("url") or ""))
+    except BlockedTarget as error:
+        return {"url": str(error)}
+    return {}
+
+
+def call(url: str, body: bytes | None, headers: Mapping[str, str], *, method: str = "POST") -> Answer:
+    """One request; whatever keeps it from being answered becomes a DeliveryError."""
+    try:
+        return request(method, url, body, headers, timeout_seconds=TIMEOUT_SECONDS)
     except BlockedTarget as error:
         raise DeliveryError(f"address refused: {error}", permanent=True) from None
     except RequestFailed as error:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, cast
 
+from monitoring.channels.alertmanager import Alertmanager
 from monitoring.channels.channel import ChannelKind
+from monitoring.channels.email import Email
+from monitoring.channels.inbox import Inbox
+from monitoring.channels.pagerduty import PagerDuty
 from monitoring.channels.sink import Sink
 from monitoring.channels.slack import Slack
 from monitoring.channels.webhook import Webhook
 
-KINDS: tuple[type[ChannelKind], ...] = (Webhook, Slack)
+KINDS: tuple[type[ChannelKind], ...] = (Webhook, Slack, PagerDuty, Alertmanager, Email, Inbox)
 _OWN: tuple[type[ChannelKind], ...] = (Sink,)
 """Of the product itself: nobody is offered them."""
 
@@ -28,12 +33,16 @@ def kind_named(name: str) -> type[ChannelKind]:
 
 
 def fields_of(kind: type[ChannelKind]) -> frozenset[str]:
-    """Which of `url` and `secret` this kind uses."""
+    """Which settings this kind uses: among url, secret, previous_secret and recipients."""
     return frozenset(field.name for field in dataclasses.fields(cast("Any", kind)))
 
 
-def make(name: str, *, url: str, secret: str) -> ChannelKind:
-    """The channel, ready to send; raises LookupError."""
+def make(name: str, settings: Mapping[str, Any]) -> ChannelKind:
+    """The channel, ready to send; a setting that is not there keeps the kind's default. Raises LookupError."""
     kind = kind_named(name)
-    given = {"url": url, "secret": secret}
-    return kind(**{field: given[field] for field in fields_of(kind)})
+    return kind(**{field: settings[field] for field in fields_of(kind) if field in settings})
+
+
+def mistakes(name: str, settings: Mapping[str, Any]) -> dict[str, str]:
+    """What keeps a channel with these settings from sending, by the name of the setting; raises LookupError."""
+    return kind_named(name).mistakes(settings)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from monitoring.channels.channel import Outgoing
+from monitoring.channels.channel import Notice, Rate
 from monitoring.outbound import Answer
 
 
@@ -15,6 +16,12 @@ class Sink:
     name: ClassVar[str] = "sink"
     title: ClassVar[str] = "receipt only (self-test)"
     takes: ClassVar[frozenset[str]] = frozenset({"trigger", "resolve"})
+    is_grouped: ClassVar[bool] = False
+    rate: ClassVar[Rate] = Rate(1000.0, 1000)
 
-    def send(self, message: Outgoing, *, now: datetime) -> Answer:
+    @classmethod
+    def mistakes(cls, settings: Mapping[str, Any]) -> dict[str, str]:
+        return {}
+
+    def send(self, notice: Notice, *, now: datetime) -> Answer:
         return Answer(204, {}, b"")

@@ -4,8 +4,11 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from monitoring.channels import registry
-from monitoring.channels.webhook import InvalidSecret, key_of, new_secret
-from monitoring.targets import BlockedTarget, target_of
+from monitoring.channels.webhook import new_secret
+from monitoring.models.template import MessageTemplate
+
+SETTINGS = ("url", "secret", "recipients")
+"""What kinds of channels are made of; each has some of them."""
 
 
 class ChannelQuerySet(models.QuerySet["Channel"]):
@@ -24,6 +27,7 @@ class Channel(models.Model):
     url = models.CharField(
         "URL",
         max_length=2000,
+        blank=True,
         help_text="Where messages are posted. Whoever knows it can post there: treat it as secret.",
     )
     secret = models.CharField(
@@ -31,6 +35,33 @@ class Channel(models.Model):
         blank=True,
         default=new_secret,
         help_text="Signs what a webhook receives (Standard Webhooks). Give it to the receiver, and to nobody else.",
+    )
+    previous_secret = models.CharField(
+        max_length=120,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="Signs beside the present one until the receiver knows that.",
+    )
+    previous_secret_until = models.DateTimeField(null=True, editable=False)
+    inbound_secret = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="PagerDuty: the secret of its webhook subscription, with which acknowledgements come back here.",
+    )
+    recipients = models.TextField(
+        blank=True, default="", db_default="", help_text="E-mail addresses, separated by commas."
+    )
+    template = models.ForeignKey(
+        MessageTemplate,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="channels",
+        help_text="Own words for what this channel says. Empty: the built-in text.",
     )
     is_enabled = models.BooleanField(
         "enabled",
@@ -55,17 +86,9 @@ class Channel(models.Model):
         return self.name
 
     def clean(self) -> None:
-        errors = {}
         try:
-            target_of(self.url)
-        except BlockedTarget as error:
-            errors["url"] = str(error)
-        try:
-            if "secret" in registry.fields_of(registry.kind_named(self.kind)):
-                key_of(self.secret)
-        except InvalidSecret as error:
-            errors["secret"] = str(error)
+            mistakes = registry.mistakes(self.kind, {name: getattr(self, name) for name in SETTINGS})
         except LookupError as error:
-            errors["kind"] = str(error)
-        if errors:
-            raise ValidationError(errors)
+            mistakes = {"kind": str(error)}
+        if mistakes:
+            raise ValidationError(mistakes)

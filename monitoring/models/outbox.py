@@ -7,12 +7,14 @@ from uuid_utils.compat import uuid7
 
 from monitoring.models.channel import Channel
 from monitoring.models.incident import Incident
+from monitoring.models.route import Route
 
 
 class MessageKind(models.TextChoices):
     TRIGGER = "trigger"
     ACKNOWLEDGE = "acknowledge"
     RESOLVE = "resolve"
+    REMINDER = "reminder"
     TEST = "test"
 
 
@@ -22,9 +24,11 @@ class MessageStatus(models.TextChoices):
     DELIVERED = "delivered"
     DEAD = "dead"
     SUPERSEDED = "superseded"
+    SUPPRESSED = "suppressed"
 
 
-UNDECIDED = (MessageStatus.PENDING, MessageStatus.LEASED)
+UNDECIDED = (MessageStatus.PENDING, MessageStatus.LEASED, MessageStatus.SUPPRESSED)
+"""Not delivered, given up or dropped yet. Suppressed ones wait for the end of a silence."""
 
 
 class OutboxMessageQuerySet(models.QuerySet["OutboxMessage"]):
@@ -47,26 +51,28 @@ class OutboxMessageQuerySet(models.QuerySet["OutboxMessage"]):
         earlier = OutboxMessage.objects.undecided().filter(
             incident=OuterRef("incident"), channel=OuterRef("channel"), seq__lt=OuterRef("seq")
         )
-        return self.ripe(now).exclude(Exists(earlier)).exclude(Exists(_untold_trigger()))
+        return self.ripe(now).exclude(Exists(earlier)).exclude(_is_pointless())
 
     def pointless(self) -> Self:
         """What follows a trigger that certainly did not arrive: nobody hears the end of a story without its beginning."""
-        return self.filter(Exists(_untold_trigger()), status=MessageStatus.PENDING)
+        return self.filter(_is_pointless(), status=MessageStatus.PENDING)
 
     def expired(self, now: datetime) -> Self:
         return self.filter(status=MessageStatus.PENDING, expires_at__lte=now)
 
 
-def _untold_trigger() -> models.QuerySet["OutboxMessage"]:
-    doubtful = DeliveryAttempt.objects.filter(message=OuterRef("pk"), is_ambiguous=True)
-    return OutboxMessage.objects.filter(
-        ~Exists(doubtful),
+def _is_pointless() -> Q:
+    """Follows triggers that certainly did not arrive, and none that did, may have, or may yet; a new trigger is a new try."""
+    doubtful = Exists(DeliveryAttempt.objects.filter(message=OuterRef("pk"), is_ambiguous=True))
+    triggers = OutboxMessage.objects.filter(
         incident=OuterRef("incident"),
         channel=OuterRef("channel"),
         seq__lt=OuterRef("seq"),
         kind=MessageKind.TRIGGER,
-        status__in=(MessageStatus.DEAD, MessageStatus.SUPERSEDED),
     )
+    lost = triggers.filter(~doubtful, status__in=(MessageStatus.DEAD, MessageStatus.SUPERSEDED))
+    heard = triggers.filter(Q(status__in=(MessageStatus.DELIVERED, *UNDECIDED)) | doubtful)
+    return ~Q(kind=MessageKind.TRIGGER) & Exists(lost) & ~Exists(heard)
 
 
 class OutboxMessage(models.Model):
@@ -84,6 +90,35 @@ class OutboxMessage(models.Model):
     status = models.CharField(max_length=16, choices=MessageStatus.choices, default=MessageStatus.PENDING)
     reason = models.CharField(max_length=500, blank=True, help_text="Why it is not delivered.")
     attempt_count = models.IntegerField(default=0)
+    route = models.ForeignKey(
+        Route,
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        # Routes are removed seldom, and this table is large.
+        db_index=False,
+        help_text="Which route chose the channel; empty: the monitor names it, or it takes halted experiments.",
+    )
+    because = models.CharField(
+        max_length=300, blank=True, default="", db_default="", help_text="Why this channel is told."
+    )
+    step = models.SmallIntegerField(
+        default=0, db_default=0, help_text="0: told at once; else the number of the escalation step."
+    )
+    group_key = models.CharField(
+        max_length=500,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Messages of one channel with the same key are told together.",
+    )
+    batch = models.UUIDField(
+        null=True, help_text="Messages that were sent in one call: they are tried again in one call."
+    )
+    suppressed_since = models.DateTimeField(
+        null=True, help_text="Since when it was held back, or would have been sent."
+    )
+    suppressed_by = models.CharField(max_length=300, blank=True, default="", db_default="")
     not_before = models.DateTimeField()
     lease_until = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
@@ -114,7 +149,10 @@ class OutboxMessage(models.Model):
         indexes: ClassVar = [
             models.Index(
                 fields=["not_before"], condition=Q(status__in=["pending", "leased"]), name="message_undecided"
-            )
+            ),
+            models.Index(fields=["channel", "group_key", "-not_before"], name="message_group_flush"),
+            models.Index(fields=["batch"], condition=Q(batch__isnull=False), name="message_batch"),
+            models.Index(fields=["channel"], condition=Q(status="suppressed"), name="message_suppressed"),
         ]
 
     def __str__(self) -> str:
@@ -140,6 +178,9 @@ class DeliveryAttempt(models.Model):
     number = models.IntegerField()
     started_at = models.DateTimeField()
     seconds = models.FloatField(null=True)
+    together_count = models.IntegerField(
+        default=1, db_default=1, help_text="How many messages were sent in this call."
+    )
     outcome = models.CharField(max_length=16, choices=AttemptOutcome.choices)
     reason = models.CharField(max_length=500, blank=True)
     status_code = models.SmallIntegerField(null=True)

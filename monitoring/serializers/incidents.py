@@ -1,10 +1,18 @@
-"""What clients read of incidents."""
+"""What clients read of incidents, and what they say to them."""
 
-from typing import ClassVar
+from datetime import timedelta
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-from monitoring.models import DeliveryAttempt, Incident, IncidentEvent, OutboxMessage
+from experiments.serializers import StrictSerializer, TextField, WordField
+from monitoring.incidents import PERSONS_RESOLUTIONS
+from monitoring.models import Incident, IncidentEvent, IncidentFlag, Usefulness
+from monitoring.serializers.deliveries import DeliverySerializer
+from triageops.rest import InvalidInput
+
+COMMENT_MAX, NOTE_MAX = 4_000, 1_000
+LONGEST_ACKNOWLEDGEMENT = timedelta(days=30)
 
 
 class EffectSerializer(serializers.Serializer[object]):
@@ -18,16 +26,33 @@ class EffectSerializer(serializers.Serializer[object]):
     n = serializers.IntegerField()
 
 
+class IncidentFlagSerializer(serializers.ModelSerializer[IncidentFlag]):
+    """`ended_at` is null while it holds."""
+
+    class Meta:
+        model = IncidentFlag
+        fields: ClassVar = ["kind", "cause", "why", "who", "since", "until", "ended_at"]
+
+
 class IncidentSerializer(serializers.ModelSerializer[Incident]):
-    """`monitor` is null when an experiment was halted; `experiment` and `evidence` are empty when a monitor found it."""
+    """Of one origin: `monitor`, `experiment` (it was halted), or `source` (another system reported it).
+
+    `evidence` is what a halt was based on; `annotations` is what was reported.
+    """
 
     effect = EffectSerializer(read_only=True, allow_null=True)
+    labels = serializers.DictField(child=serializers.CharField(), read_only=True)
+    annotations = serializers.DictField(child=serializers.CharField(), read_only=True)
+    acknowledged_by = serializers.SlugRelatedField[Any](slug_field="username", read_only=True)
+    resolved_by = serializers.SlugRelatedField[Any](slug_field="username", read_only=True)
 
     class Meta:
         model = Incident
         fields: ClassVar = [
-            "id", "monitor", "experiment", "slice_key", "labels", "signal", "title", "severity", "state", "onset_at", "opened_at",
-            "acknowledged_at", "resolved_at", "resolution", "effect", "evidence", "alarm_count", "version",
+            "id", "monitor", "experiment", "source", "reported_by", "slice_key", "labels", "annotations", "signal", "title",
+            "severity", "state", "onset_at", "opened_at", "acknowledged_at", "acknowledged_by", "acknowledged_until",
+            "hold_until", "expected_until", "resolved_at", "resolved_by", "resolution", "usefulness", "effect", "evidence",
+            "alarm_count", "version",
         ]  # fmt: skip
 
     def to_representation(self, instance: Incident) -> dict[str, object]:
@@ -36,40 +61,44 @@ class IncidentSerializer(serializers.ModelSerializer[Incident]):
 
 
 class IncidentEventSerializer(serializers.ModelSerializer[IncidentEvent]):
+    """`hash` seals this event and all before it; `actor` is who did it, as written at that time."""
+
     class Meta:
         model = IncidentEvent
-        fields: ClassVar = ["seq", "kind", "at", "details"]
-
-
-class DeliveryAttemptSerializer(serializers.ModelSerializer[DeliveryAttempt]):
-    class Meta:
-        model = DeliveryAttempt
-        fields: ClassVar = [
-            "number",
-            "started_at",
-            "seconds",
-            "outcome",
-            "reason",
-            "status_code",
-            "is_ambiguous",
-        ]
-
-
-class DeliverySerializer(serializers.ModelSerializer[OutboxMessage]):
-    channel = serializers.SlugRelatedField[OutboxMessage](slug_field="name", read_only=True)
-    attempts = DeliveryAttemptSerializer(many=True, read_only=True)
-
-    class Meta:
-        model = OutboxMessage
-        fields: ClassVar = [
-            "id", "webhook_id", "channel", "seq", "kind", "status", "reason", "attempt_count", "not_before",
-            "created_at", "delivered_at", "attempts",
-        ]  # fmt: skip
+        fields: ClassVar = ["seq", "kind", "at", "actor", "details", "hash"]
 
 
 class IncidentWithHistorySerializer(IncidentSerializer):
+    flags = IncidentFlagSerializer(many=True, read_only=True)
     events = IncidentEventSerializer(many=True, read_only=True)
     deliveries = DeliverySerializer(source="messages", many=True, read_only=True)
 
     class Meta(IncidentSerializer.Meta):
-        fields: ClassVar = [*IncidentSerializer.Meta.fields, "events", "deliveries"]
+        fields: ClassVar = [*IncidentSerializer.Meta.fields, "flags", "events", "deliveries"]
+
+
+class AcknowledgeSerializer(StrictSerializer):
+    """With an end, it fires again then unless it is over; without one, the acknowledgement does not end."""
+
+    until = serializers.DateTimeField(required=False)
+    seconds = serializers.IntegerField(
+        required=False, min_value=60, max_value=int(LONGEST_ACKNOWLEDGEMENT.total_seconds())
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if len(attrs) == 2:
+            raise InvalidInput("It is not clear when it ends.", field="until", fix="Send until or seconds.")
+        return attrs
+
+
+class ResolveSerializer(StrictSerializer):
+    resolution = WordField([str(one) for one in PERSONS_RESOLUTIONS])
+    note = TextField(required=False, default="", allow_blank=True, max_length=NOTE_MAX)
+
+
+class CommentSerializer(StrictSerializer):
+    text = TextField(max_length=COMMENT_MAX)
+
+
+class JudgeSerializer(StrictSerializer):
+    usefulness = WordField(Usefulness.values)

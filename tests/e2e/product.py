@@ -9,12 +9,15 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg2
+
+from triageops import embedded
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90.0
@@ -39,6 +42,7 @@ class Product:
     port: int
     key: str
     folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def call(self, method: str, path: str, body: Any = None, *, seconds: float = 20) -> tuple[int, Any]:
         """Status and decoded body of one call; connection errors are raised as OSError."""
@@ -81,6 +85,26 @@ class Product:
     def log(self) -> str:
         return (self.folder / "up.log").read_text(errors="replace")[-4000:]
 
+    def manage(self, *words: str) -> str:
+        """What `bin/manage` says, run beside the product."""
+        done = subprocess.run(
+            [str(ROOT / "bin" / "manage"), *words],
+            env=dict(self.environment),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def rows(self, sql: str) -> Sequence[tuple[Any, ...]]:
+        """Read from the product's database; raises psycopg2.OperationalError while it is down."""
+        url = embedded.Postgres(self.folder / "postgres").url
+        with contextlib.closing(psycopg2.connect(url)) as session, session.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+
     def kill(self, *words: str) -> int:
         """kill -9 the topmost process of bin/up whose command line has all these words; its id."""
         for child in psutil.Process(self.process.pid).children(recursive=True):
@@ -103,15 +127,16 @@ def running(folder: Path, **environment: str) -> Iterator[Product]:
     }
     port, key = free_port(), "tri_end_to_end_0123456789abcdef0123456789"
     own = {"TRIAGEOPS_DATA_DIR": str(folder), "PORT": str(port), "TRIAGEOPS_API_KEY": key}
+    environment = given | own | environment
     with (folder / "up.log").open("ab") as log:
         process = subprocess.Popen(
             [str(ROOT / "bin" / "up")],
-            env=given | own | environment,
+            env=environment,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    product = Product(process, port, key, folder)
+    product = Product(process, port, key, folder, environment)
     try:
         product.wait_until_ready()
         yield product

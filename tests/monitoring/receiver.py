@@ -24,6 +24,7 @@ class Received:
     path: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
 
 @dataclass
@@ -91,10 +92,13 @@ class _Handler(BaseHTTPRequestHandler):
         receiver: Receiver = self.server.receiver  # type: ignore[attr-defined]
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        receiver.got.append(Received(self.path, headers, body))
+        receiver.got.append(Received(self.path, headers, body, self.command))
         behave = receiver.script.popleft() if receiver.script else answer(200, b"ok")
         behave(self)
         self.close_connection = True
+
+    def do_DELETE(self) -> None:
+        self.do_POST()
 
     def log_message(self, *_: object) -> None: ...
 

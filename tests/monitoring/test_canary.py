@@ -230,4 +230,4 @@ def test_incidents_that_were_planted_are_told_from_all_others(day: Day) -> None:
 
 def test_sink_takes_messages_and_is_offered_to_nobody() -> None:
     assert "sink" not in dict(registry.choices())
-    assert registry.make("sink", url="", secret="").name == "sink"
+    assert registry.make("sink", {}).name == "sink"

@@ -119,7 +119,7 @@ _ROWS: tuple[tuple[type[Any], tuple[str, ...], tuple[str, ...]], ...] = (
         ("monitor", "day"),
     ),
 )
-_OF_THE_ROW = {"incident_id", "incident_url"}
+_OF_THE_ROW = {"incident_id", "incident_url", "event_hash"}
 
 
 def state() -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from monitoring import delivery, incidents, messages, outbox
+from monitoring import delivery, incidents, messages, outbox, recording
 from monitoring.channels.channel import DeliveryError
 from monitoring.models import (
     AttemptOutcome,
@@ -42,7 +42,7 @@ def clock() -> Clock:
 
 @pytest.fixture(autouse=True)
 def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery._random, "uniform", lambda low, high: 1.0)
+    monkeypatch.setattr(recording._random, "uniform", lambda low, high: 1.0)
 
 
 @pytest.fixture(autouse=True)
@@ -197,7 +197,7 @@ def test_message_that_nobody_takes_is_given_up_after_a_day(receiver: Receiver, c
     while OutboxMessage.objects.undecided().exists():
         delivery.deliver_due(clock)
         message = OutboxMessage.objects.get()
-        clock.at = max(clock(), message.not_before)
+        clock.pass_by(seconds=outbox.seconds_until_due(clock()) or 0)
     assert message.status == MessageStatus.DEAD
     assert timedelta(hours=23, minutes=50) < clock() - T0 <= timedelta(hours=24)
     # Often while it is fresh, then once an hour.
@@ -315,7 +315,8 @@ def test_record_of_a_worker_whose_lease_ran_out_changes_nothing(receiver: Receiv
     delivery.deliver_due(clock)
     before = OutboxMessage.objects.values().get()
     error = DeliveryError("too late", permanent=True)
-    delivery.record(slow, delivery.Sent(1.0, error=error), started_at=clock(), now=clock())
+    done = recording.Done(slow, recording.Sent(1.0, error=error), clock())
+    assert recording.record([done], now=clock()) == []
     assert OutboxMessage.objects.values().get() == before
 
 
@@ -353,7 +354,7 @@ def test_slow_channel_does_not_hold_up_the_others(receiver: Receiver, clock: Clo
 )
 def test_backoff_doubles_up_to_its_cap(attempt_count: int, minutes_old: int, seconds: float) -> None:
     age = timedelta(minutes=minutes_old)
-    assert delivery.backoff_seconds(attempt_count, age=age, jitter=1.0) == seconds
+    assert recording.backoff_seconds(attempt_count, age=age, jitter=1.0) == seconds
 
 
 def test_message_of_a_small_group_has_neither_its_name_nor_its_numbers(clock: Clock) -> None:

@@ -11,8 +11,8 @@ from pytest_django import Settings
 
 from experiments import lifecycle
 from experiments.models import Experiment, State
-from monitoring import guardrails, incidents, messages, tasks
-from monitoring.channels.channel import Outgoing
+from monitoring import guardrails, incidents, messages, payloads, tasks
+from monitoring.channels.channel import Notice, Outgoing
 from monitoring.channels.slack import Slack
 from monitoring.models import (
     Incident,
@@ -145,7 +145,7 @@ def test_message_says_what_where_and_how_much(settings: Settings) -> None:
         "current": 0.791, "level": 0.832, "difference": -0.041, "low": -0.06, "high": -0.022, "n": 1240,
     }  # fmt: skip
     assert (payload["where"], payload["affected_count"]) == ("variant claude-2", 1300)
-    assert payload["incident_url"] == messages.incident_url(incident)
+    assert payload["incident_url"] == payloads.incident_url(incident)
     assert payload["experiment_url"] == (
         "https://triage.example.org"
         + reverse("admin:experiments_experiment_changelist")
@@ -188,7 +188,9 @@ def test_slack_message_links_to_the_experiment() -> None:
     make_channel(kind="slack")
     opened()
     message = OutboxMessage.objects.get()
-    body = Slack("https://hooks.slack.com/services/x").body(Outgoing("msg_1", "trigger", message.payload))
+    body = Slack("https://hooks.slack.com/services/x").body(
+        Notice((Outgoing("msg_1", "trigger", message.payload),))
+    )
     said = json.dumps(body, ensure_ascii=False)
     assert "Open experiment" in said
     assert "?q=llm_model_ab_test" in said
@@ -317,7 +319,7 @@ def test_incident_is_about_a_monitor_or_an_experiment() -> None:
     both = {"monitor": make_monitor(), "experiment": "e"}
     for about in ({}, both):
         with (
-            pytest.raises(IntegrityError, match="incident_of_a_monitor_or_an_experiment"),
+            pytest.raises(IntegrityError, match="incident_has_one_origin"),
             transaction.atomic(),
         ):
             Incident.objects.create(**values, **about)

@@ -106,7 +106,7 @@ def test_part_that_falls_with_the_whole_is_noted_once() -> None:
     fill_both(LEARNT, LEARNT + 150, 0.6, 0.6)
     watching(split_by=["variant"])
     run(LEARNT + 149)
-    assert noted(Incident.objects.get()) == {"variant=a": 1, "variant=b": 1}
+    assert noted(Incident.objects.told().get()) == {"variant=a": 1, "variant=b": 1}
 
 
 @pytest.mark.parametrize(("mean", "title"), [(0.95, "rose"), (0.6, "fell")])
@@ -117,7 +117,7 @@ def test_part_that_changes_days_after_the_whole_opens_its_own(mean: float, title
     watching(split_by=["variant"]).channels.add(make_channel())
     for until in (50, APART - 1, APART + 59):
         run(LEARNT + until)
-    whole, part = Incident.objects.order_by("pk")
+    whole, part = Incident.objects.told().order_by("pk")
     assert (whole.slice_key, part.slice_key) == ("all", "variant=b")
     assert part.title == f"helpfulness {title} for variant b"
     assert OutboxMessage.objects.filter(incident=part).exists()
@@ -152,7 +152,7 @@ def test_lasting_change_of_a_part_is_told_while_a_signal_of_the_whole_is_open() 
     monitor = watching(split_by=["variant"])
     monitor.channels.add(make_channel())
     run(LEARNT)
-    whole = Incident.objects.get()
+    whole = Incident.objects.told().get()
     assert (whole.slice_key, whole.signal, set(noted(whole))) == (
         "all",
         Signal.ANOMALY,
@@ -173,7 +173,7 @@ def test_burning_part_is_told_when_the_incident_of_the_whole_is_over(step: int) 
     burning()
     for until in range(49, 90, step) if step == 1 else (89,):
         run(until)
-    whole, part = Incident.objects.order_by("pk")
+    whole, part = Incident.objects.told().order_by("pk")
     assert (whole.slice_key, whole.resolution) == ("all", Resolution.RECOVERED)
     assert noted(whole)["variant=a"]
     assert (part.slice_key, part.is_open) == ("variant=a", True)
@@ -184,7 +184,7 @@ def test_burning_part_is_told_when_a_person_has_ended_the_incident_of_the_whole(
     fill_errors(20, 60, a=1.0, b=0.9)
     burning()
     run(40)
-    whole = Incident.objects.get()
+    whole = Incident.objects.told().get()
     keys = set(noted(whole))
     assert keys == {"variant=a", "variant=b"}
     incidents.resolve(whole.pk, Resolution.FIXED, by=admin_user, now=now_after(40))
@@ -201,7 +201,7 @@ def test_end_of_an_incident_leaves_slices_that_have_their_own_alone(admin_user: 
     watching(split_by=["variant"])
     for until in (50, APART - 1, APART + 59):
         run(LEARNT + until)
-    whole, part = Incident.objects.order_by("pk")
+    whole, part = Incident.objects.told().order_by("pk")
     incidents.note_slice(whole, part.slice_key, {"label": "wider"}, now=now_after(LEARNT + APART))
     before = MonitorSlice.objects.get(key=part.slice_key).evidence
     incidents.resolve(whole.pk, Resolution.FIXED, by=admin_user, now=now_after(LEARNT + APART + 60))
@@ -216,7 +216,7 @@ def test_drifting_part_is_told_when_the_incident_of_the_whole_is_over(admin_user
     fill_both(LEARNT + 50, LEARNT + 120, 0.6, 1.0)
     watching(split_by=["variant"])
     run(LEARNT + 49)
-    whole = Incident.objects.get()
+    whole = Incident.objects.told().get()
     assert noted(whole)["variant=a"]
     incidents.resolve(whole.pk, Resolution.FIXED, by=admin_user, now=now_after(LEARNT + 50))
     run(LEARNT + 119)
@@ -228,7 +228,7 @@ def test_event_that_must_never_happen_has_the_monitors_severity_and_a_plain_titl
     fill_harm(0, 4, event_in=1)
     never(severity="critical")
     run(3)
-    found = Incident.objects.get()
+    found = Incident.objects.told().get()
     assert (found.signal, found.severity) == (Signal.DRIFT, "critical")
     assert found.title == "harm happened"
     entry = BudgetEntry.objects.get()
@@ -239,7 +239,7 @@ def test_event_that_must_never_happen_is_ended_by_a_person_only(admin_user: User
     fill_harm(0, 200, event_in=1)
     never()
     run(199)
-    found = Incident.objects.get()
+    found = Incident.objects.told().get()
     assert found.state == IncidentState.FIRING
     assert found.effect["n"] == 51
     incidents.resolve(found.pk, Resolution.FIXED, by=admin_user, now=now_after(199))
@@ -253,11 +253,11 @@ def test_size_of_an_open_incident_counts_each_bucket_once_and_reads_no_old_ones(
     fill(LEARNT, LEARNT + 60, mean=0.3)
     watching()
     run(LEARNT + 9)
-    first = Incident.objects.get()
+    first = Incident.objects.told().get()
     assert first.effect["n"] == 10 * 20
     with CaptureQueriesContext(connection) as captured:
         run(LEARNT + 39)
-    found = Incident.objects.get()
+    found = Incident.objects.told().get()
     assert found.alarm_count > first.alarm_count
     assert found.effect["n"] == 40 * 20
     shown = DriftEvaluation.objects.filter(bucket_at__gte=found.onset_at).values_list("mean", flat=True)
@@ -273,7 +273,7 @@ def test_size_of_an_incident_leaves_its_way_back_out() -> None:
     watching()
     for until in (19, 60, 149):
         run(LEARNT + until)
-    found = Incident.objects.get()
+    found = Incident.objects.told().get()
     assert found.resolution == Resolution.RECOVERED
     assert 20 * 20 <= found.effect["n"] <= 23 * 20
 
@@ -286,7 +286,7 @@ def test_ledger_counts_an_escalated_signal_as_an_alarm(is_one_check: bool) -> No
     if not is_one_check:
         run(LEARNT)
     run(LEARNT + 1)
-    found = Incident.objects.get()
+    found = Incident.objects.told().get()
     assert EventKind.ESCALATED in found.events.values_list("kind", flat=True)
     entries = BudgetEntry.objects.all()
     assert sum(one.alarm_count for one in entries) == 1
@@ -298,7 +298,7 @@ def test_ledger_counts_a_change_once_however_often_it_is_said_again() -> None:
     fill(LEARNT, LEARNT + 80, mean=0.1)
     watching()
     run(LEARNT + 79)
-    assert Incident.objects.get().alarm_count > 10
+    assert Incident.objects.told().get().alarm_count > 10
     assert sum(one.alarm_count for one in BudgetEntry.objects.all()) == 1
 
 
@@ -341,7 +341,7 @@ def test_volume_that_stays_low_does_not_go_back_and_forth(share: float) -> None:
             add_values(number, [0.0] * count, metric="error")
     watching(kind="volume", metric="volume", name="traffic")
     run(LEARNT + 319)
-    found = Incident.objects.get()
+    found = Incident.objects.told().get()
     assert found.is_open
     assert found.events.filter(kind=EventKind.RELAPSED).count() <= 2
 
@@ -353,8 +353,8 @@ def test_volume_that_is_back_ends_its_incident_soon() -> None:
         add_values(number, [0.0] * int(random.poisson(40 if is_low else 100)), metric="error")
     watching(kind="volume", metric="volume", name="traffic")
     run(LEARNT + 39)
-    assert Incident.objects.get().is_open
+    assert Incident.objects.told().get().is_open
     run(LEARNT + 52)
-    found = Incident.objects.get()
+    found = Incident.objects.told().get()
     assert found.resolution == Resolution.RECOVERED
     assert found.events.filter(kind=EventKind.RELAPSED).count() == 0

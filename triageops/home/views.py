@@ -16,8 +16,8 @@ from django.utils.http import urlencode
 from experiments.models import Variant
 from feedback import stats
 from feedback.models import QualityMetric
-from monitoring import standing
-from monitoring.models import Incident
+from monitoring import inbox, standing
+from monitoring.models import Incident, IncidentState
 from triageops.home import state
 from triageops.home.access import access_of
 from triageops.home.picture import picture
@@ -36,13 +36,13 @@ def environment(request: HttpRequest) -> list[str]:
     return ["demo data", "warning"] if settings.IS_DEMO else [settings.ENVIRONMENT, "info"]
 
 
-def open_incidents_badge(request: HttpRequest) -> str:
-    """How many incidents are open, for the sidebar; empty for none, and for who may not see them."""
+def inbox_badge(request: HttpRequest) -> str:
+    """How many incidents need somebody, for the sidebar; empty for none, and for who may not see them."""
     if not access_of(request.user).incidents:
         return ""
-    count = getattr(request, "open_incident_count", None)
+    count = getattr(request, "needing_count", None)
     if count is None:
-        count = Incident.objects.open().genuine().count()
+        count = inbox.needing_somebody().count()
     return str(count) if count else ""
 
 
@@ -52,7 +52,8 @@ def _running_variants() -> list[Variant]:
 
 def _incidents_since(start: datetime) -> list[Incident]:
     recent = Q(resolved_at=None) | Q(resolved_at__gte=start)
-    return list(Incident.objects.genuine().filter(recent).select_related("monitor")[:_MOST_INCIDENTS])
+    rows = Incident.objects.genuine().told().filter(recent).select_related("monitor")
+    return list(rows.annotate(is_held=inbox.held_back())[:_MOST_INCIDENTS])
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +67,10 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     variants = _running_variants() if access.experiments else []
     incidents = _incidents_since(window.start) if access.incidents else []
     is_open = [incident for incident in incidents if incident.is_open]
-    request.open_incident_count = len(is_open)  # type: ignore[attr-defined]
+    request.__dict__["needing_count"] = sum(
+        one.state == IncidentState.FIRING and not one.is_held  # type: ignore[attr-defined]
+        for one in is_open
+    )
     jobs = state.job_lines(ScheduledJob.objects.all(), now) if access.jobs else []
     drawn = picture(
         window,

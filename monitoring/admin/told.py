@@ -1,0 +1,81 @@
+"""The page that answers “why was I, or was I not, told?”."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.utils.safestring import SafeString
+
+from monitoring import routes, why_told
+from monitoring.admin.deliveries import status_badge
+from monitoring.admin.opening import Admin, keep_count, needing_count, render, require
+from monitoring.labels import labels_of
+from monitoring.models import Channel, Incident, OutboxMessage
+from monitoring.why_told import Answer, Asked, Fate
+from triageops.admin import Tone, badge
+
+_TONES = {Fate.TOLD: Tone.GOOD, Fate.WAITING: Tone.LOOK, Fate.HELD: Tone.LOOK, Fate.FAILED: Tone.HARM}
+_MESSAGES_MAX = 500
+
+
+def page(admin: Admin, request: HttpRequest, incident_id: UUID) -> HttpResponse:
+    """`?channel=` for one channel, `?who=` for a name or an address."""
+    require(request, "monitoring.view_incident", "monitoring.change_incident")
+    rows = Incident.objects.select_related("monitor").annotate(needing_count=needing_count())
+    incident = get_object_or_404(rows, pk=incident_id)
+    keep_count(request, incident)
+    channels = list(Channel.objects.all())
+    asked = Asked(routes.tree(), labels_of(incident), incident.opened_at)
+    named = () if incident.monitor is None else incident.monitor.channels.values_list("pk", flat=True)
+    every = why_told.answers(incident, channels, messages_of(incident), asked, named)
+    chosen, said = _chosen(every, request.GET.get("channel", ""), request.GET.get("who", "").strip())
+    return render(
+        admin,
+        request,
+        "told",
+        "Why was I told, or not?",
+        incident=incident,
+        sentence=why_told.headline(every),
+        tone="harm" if any(one.fate == Fate.FAILED for one in every) else "neutral",
+        channels=channels,
+        channel=request.GET.get("channel", ""),
+        who=request.GET.get("who", "").strip(),
+        said=said,
+        answers=[(one, _badge(one), [(row, status_badge(row)) for row in one.messages]) for one in chosen],
+        flags=incident.flags.all(),
+        labels=sorted(asked.labels.items()),
+        has_routes=asked.root is not None,
+    )
+
+
+def messages_of(incident: Incident) -> QuerySet[OutboxMessage]:
+    rows = OutboxMessage.objects.filter(incident=incident).select_related("channel", "route")
+    return rows.order_by("channel__name", "seq").prefetch_related("attempts")[:_MESSAGES_MAX]
+
+
+def _chosen(every: Sequence[Answer], channel: str, who: str) -> tuple[Sequence[Answer], str]:
+    """The answers that were asked for, and what to say where there is none."""
+    if channel:
+        found = [one for one in every if str(one.channel.pk) == channel]
+        return (found, "") if found else (every, "There is no such channel.")
+    if not who:
+        return every, ""
+    found = [one for one in every if _is_meant(one.channel, who)]
+    if found:
+        return found, ""
+    return (
+        [],
+        f"No channel is called “{who}” or has this address among its recipients, so it could not be told.",
+    )
+
+
+def _is_meant(channel: Channel, who: str) -> bool:
+    wanted = who.casefold()
+    addresses = {one.strip().casefold() for one in channel.recipients.replace("\n", ",").split(",")}
+    return wanted in addresses or wanted in channel.name.casefold()
+
+
+def _badge(answer: Answer) -> SafeString:
+    return badge(str(answer.fate), _TONES.get(answer.fate, Tone.NEUTRAL))

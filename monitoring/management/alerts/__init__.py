@@ -1,0 +1,1 @@
+"""bin/manage alerts: one file for each word."""

@@ -1,0 +1,140 @@
+"""Who would be told of something with these labels, when, by which way, and why others would not: nothing is stored or sent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from monitoring import causes, routes
+from monitoring.channels.registry import kind_named
+from monitoring.models import Channel, Incident
+from monitoring.routing.matchers import matches_all
+from monitoring.routing.timing import next_digest
+from monitoring.routing.tree import Leaf, Verdict, explain, group_key, matching
+
+DIRECTLY = "The monitor names this channel"
+
+
+@dataclass(frozen=True)
+class Told:
+    """One channel at one time. why: what this time comes from."""
+
+    channel: Channel
+    at: datetime
+    why: str
+
+
+@dataclass(frozen=True)
+class Step:
+    number: int
+    at: datetime
+    told: tuple[Told, ...]
+
+
+@dataclass(frozen=True)
+class Way:
+    """One route that takes it, with all that it says."""
+
+    leaf: Leaf
+    group: str
+    told: tuple[Told, ...]
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class HeldBack:
+    """Something that holds the messages back then. until: None where nobody knows."""
+
+    kind: str
+    why: str
+    until: datetime | None
+    cause: str = ""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """directly: channels that are told whatever the routes say. may_hold: names of rules that would hold it back when their
+    source is open."""
+
+    labels: Mapping[str, str]
+    at: datetime
+    has_routes: bool
+    directly: tuple[Told, ...]
+    ways: tuple[Way, ...]
+    verdicts: tuple[Verdict, ...]
+    held_back: tuple[HeldBack, ...]
+    may_hold: tuple[str, ...]
+
+    @property
+    def told(self) -> list[Told]:
+        """Of the first message, each channel once, the earliest first."""
+        every = [*self.directly, *(one for way in self.ways for one in way.told)]
+        once: dict[int, Told] = {}
+        for one in sorted(every, key=lambda told: told.at):
+            once.setdefault(one.channel.pk, one)
+        return list(once.values())
+
+
+def preview(labels: Mapping[str, str], at: datetime, incident: Incident | None = None) -> Preview:
+    """As if an incident with these labels were opened then, and nothing else of its group waited or was told just before.
+
+    incident: whose monitor may name channels of its own.
+    """
+    labels = {name: value for name, value in labels.items() if value}
+    root = routes.tree()
+    leaves = matching(root, labels, at) if root else []
+    channels = Channel.objects.in_bulk(
+        {
+            pk
+            for leaf in leaves
+            for pk in (*leaf.channels, *(one for step in leaf.steps for one in step.channels))
+        }
+    )
+    monitor = incident.monitor if incident else None
+    named = monitor.channels.all() if monitor else ()
+    standing = causes.read(at)
+    return Preview(
+        labels=labels,
+        at=at,
+        has_routes=root is not None,
+        directly=tuple(Told(channel, at, f"{DIRECTLY}.") for channel in named),
+        ways=tuple(_way(leaf, labels, at, channels) for leaf in leaves),
+        verdicts=tuple(explain(root, labels, at)) if root else (),
+        held_back=tuple(
+            HeldBack(str(one.cause.kind), one.cause.why, one.cause.until, one.cause.cause)
+            for one in standing.held
+            if matches_all(one.matchers, labels)
+        ),
+        may_hold=tuple(rule.name for rule in standing.rules if matches_all(rule.target, labels)),
+    )
+
+
+def _way(leaf: Leaf, labels: Mapping[str, str], at: datetime, channels: Mapping[int, Channel]) -> Way:
+    known = [channels[pk] for pk in leaf.channels if pk in channels]
+    steps = tuple(
+        Step(number, at + step.after, tuple(_step(channels, step.channels, at + step.after)))
+        for number, step in enumerate(leaf.steps, start=1)
+    )
+    return Way(leaf, group_key(leaf, labels), tuple(_first(one, leaf, at) for one in known), steps)
+
+
+def _step(channels: Mapping[int, Channel], chosen: tuple[int, ...], at: datetime) -> list[Told]:
+    return [Told(channels[pk], at, "Unless somebody has acknowledged it.") for pk in chosen if pk in channels]
+
+
+def _first(channel: Channel, leaf: Leaf, at: datetime) -> Told:
+    """When a channel hears of it first: as `telling` reckons where nothing else waits."""
+    opens_at = leaf.opens_at(at)
+    if leaf.digest and kind_named(channel.kind).is_grouped:
+        then = next_digest(leaf.digest, leaf.digest_hour, leaf.digest_zone, opens_at)
+        return Told(channel, then, f"It goes with the {leaf.digest} digest.")
+    then = max(at + leaf.group_wait, opens_at)
+    if opens_at > at and then == opens_at:
+        return Told(channel, then, f"It waits until the hours begin: {leaf.hours}.")
+    if leaf.group_wait > timedelta(0):
+        return Told(channel, then, f"It waits {_text(leaf.group_wait)} for others of its group.")
+    return Told(channel, then, "At once.")
+
+
+def _text(span: timedelta) -> str:
+    seconds = round(span.total_seconds())
+    return f"{seconds} s" if seconds % 60 else f"{seconds // 60} min"

@@ -1,0 +1,65 @@
+"""The tree of routes as it is stored."""
+
+from datetime import timedelta
+
+from monitoring.models import Hours, Route
+from monitoring.routing import timing
+from monitoring.routing.matchers import parse
+from monitoring.routing.tree import Leaf, Node, Step, resolved
+
+
+def tree() -> Node | None:
+    """The root with everything below it; None before there is one. Three queries and one for each sort of link."""
+    rows = list(
+        Route.objects.select_related("hours").prefetch_related("channels", "steps", "steps__channels")
+    )
+    below: dict[int | None, list[Route]] = {}
+    for row in rows:
+        below.setdefault(row.parent_id, []).append(row)
+    roots = below.get(None, [])
+    return _node(roots[0], below) if roots else None
+
+
+def _node(row: Route, below: dict[int | None, list[Route]]) -> Node:
+    return Node(
+        id=row.pk,
+        name=row.name,
+        matchers=tuple(matcher for text in row.matchers for matcher in parse(text)),
+        channels=tuple(channel.pk for channel in row.channels.all()),
+        tells_nobody=row.tells_nobody,
+        is_continuing=row.is_continuing,
+        group_by=None if row.group_by is None else tuple(row.group_by),
+        group_wait=_span(row.group_wait_seconds),
+        group_interval=_span(row.group_interval_seconds),
+        repeat_interval=_span(row.repeat_interval_seconds),
+        digest=row.digest,
+        digest_hour=row.digest_hour,
+        digest_zone=row.digest_zone,
+        hours=hours_of(row.hours),
+        outside=row.outside,
+        steps=tuple(
+            Step(timedelta(seconds=step.after_seconds), tuple(one.pk for one in step.channels.all()))
+            for step in row.steps.all()
+        ),
+        children=tuple(_node(child, below) for child in below.get(row.pk, [])),
+    )
+
+
+def hours_of(row: Hours | None) -> timing.Hours | None:
+    return None if row is None else timing.Hours.parse(row.ranges, row.zone)
+
+
+def _span(seconds: int | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
+
+
+def timing_of(root: Node, route_id: int) -> Leaf:
+    """What a route says, with what it inherits; the root's where the route is gone."""
+    return _found(root, route_id, None) or resolved(root)
+
+
+def _found(node: Node, route_id: int, above: Leaf | None) -> Leaf | None:
+    own = resolved(node, above)
+    if node.id == route_id:
+        return own
+    return next((found for child in node.children if (found := _found(child, route_id, own))), None)

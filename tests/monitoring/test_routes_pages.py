@@ -1,0 +1,241 @@
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from monitoring import route_settings
+from monitoring.models import Hours, Incident, Route
+from tests.monitoring.factories import make_channel, make_monitor
+from tests.monitoring.test_routes_import import TEXT
+from tests.monitoring.usage import guest
+
+pytestmark = pytest.mark.django_db
+
+LIST = "admin:monitoring_route_changelist"
+
+
+def page(client: Client, name: str, *args: object, status: int = 200, **query: str) -> str:
+    answer = client.get(reverse(f"admin:monitoring_route_{name}", args=args), query)
+    assert answer.status_code == status
+    return answer.content.decode()
+
+
+def form(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "severe",
+        "grouping": "inherited",
+        "digest_hour": 9,
+        "digest_zone": "UTC",
+        "outside": "skip",
+    } | changes
+
+
+@pytest.fixture
+def root() -> Route:
+    make_channel("ops")
+    return route_settings.create({"name": "all", "channels": ["ops"], "group_wait_seconds": 20})
+
+
+def test_tree_shows_each_route_with_what_it_has_from_above(admin_client: Client, root: Route) -> None:
+    route_settings.create({"name": "severe", "matchers": 'severity="critical"', "group_wait_seconds": 0})
+    text = page(admin_client, "changelist")
+    assert "2 routes say who is told" in text
+    assert "severity=&quot;critical&quot;" in text
+    assert '<span class="mo-channel mo-dim">ops</span>' in text
+    assert "<span>waits 0s</span>" in text
+    assert '<span class="mo-dim">then every 5m</span>' in text
+
+
+def test_tree_without_routes_says_what_to_do(admin_client: Client) -> None:
+    text = page(admin_client, "changelist")
+    assert "There are no routes yet" in text
+    assert "Make the first route" in text
+
+
+def test_tree_warns_of_what_cannot_work(admin_client: Client) -> None:
+    make_channel("off", is_enabled=False)
+    route_settings.create({"name": "all"})
+    route_settings.create({"name": "everything", "channels": ["off"]})
+    route_settings.create({"name": "never", "matchers": "a=b", "tells_nobody": True})
+    text = page(admin_client, "changelist")
+    assert "It has no channel, so nobody is told." in text
+    assert "All its channels are disabled." in text
+    assert "“everything” takes everything, so the routes after it are never asked." in text
+
+
+def test_route_is_made_with_the_form(admin_client: Client, root: Route) -> None:
+    make_channel("chief")
+    Hours.objects.create(name="office", zone="UTC", ranges="mon-fri 09:00-17:00")
+    assert "20s, as above it" in page(admin_client, "add")
+    values = form(
+        parent=root.pk,
+        matchers='severity="critical"\nteam=~"a|b"',
+        channels=["ops", "chief"],
+        grouping="labels",
+        labels="model, metric",
+        group_wait="0",
+        repeat_interval="1h30m",
+        hours="office",
+        after_1="15m",
+        told_1=["chief"],
+    )
+    answer = admin_client.post(reverse("admin:monitoring_route_add"), values, follow=True)
+    assert "it is in force" in answer.content.decode()
+    route = Route.objects.get(name="severe")
+    assert route.parent == root
+    assert route.matchers == ['severity="critical"', 'team=~"a|b"']
+    assert route.group_by == ["model", "metric"]
+    assert (route.group_wait_seconds, route.group_interval_seconds, route.repeat_interval_seconds) == (
+        0,
+        None,
+        5_400,
+    )
+    assert {one.name for one in route.channels.all()} == {"ops", "chief"}
+    [step] = route.steps.all()
+    assert (step.after_seconds, [one.name for one in step.channels.all()]) == (900, ["chief"])
+    assert LogEntry.objects.get().object_id == str(route.pk)
+
+
+def test_route_saved_as_it_was_shown_stays_the_same(admin_client: Client, root: Route) -> None:
+    steps = [{"after_seconds": 60 * number, "channels": ["ops"]} for number in (1, 2, 3, 4)]
+    made = route_settings.create(
+        {
+            "name": "severe",
+            "matchers": "a=b",
+            "group_by": ["..."],
+            "steps": steps,
+            "repeat_interval_seconds": 0,
+        }
+    )
+    before = Route.objects.filter(pk=made.pk).values().get()
+    address = reverse("admin:monitoring_route_change", args=[made.pk])
+    shown = admin_client.get(address).context["form"]
+    values = {bound.html_name: bound.value() for bound in shown if bound.value() not in (None, False)}
+    answer = admin_client.post(address, values, follow=True)
+    assert "was changed" in answer.content.decode()
+    assert Route.objects.filter(pk=made.pk).values().get() == before
+    assert [step.after_seconds for step in made.steps.all()] == [60, 120, 180, 240]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"matchers": "severity"}, "an operator is missing"),
+        ({"matchers": 'a=~"(b+)+"'}, "repetition inside another"),
+        ({"group_wait": "soon"}, "no duration"),
+        ({"group_wait": "2h"}, "3600"),
+        ({"grouping": "labels"}, "Name the labels."),
+        ({"tells_nobody": "on", "channels": ["ops"]}, "has no channels"),
+        ({"told_1": ["ops"]}, "30 seconds at the earliest"),
+        ({"after_1": "15m"}, "tells nobody"),
+        ({"name": "all"}, "There is a route called"),
+        ({"digest_zone": "Mars"}, "no time zone"),
+        ({"parent": 999_999}, "Select a valid choice"),
+    ],
+)
+def test_route_with_a_mistake_is_not_made(
+    admin_client: Client, root: Route, changes: dict[str, Any], words: str
+) -> None:
+    answer = admin_client.post(reverse("admin:monitoring_route_add"), form(parent=root.pk) | changes)
+    assert words in answer.content.decode()
+    assert Route.objects.count() == 1
+
+
+def test_route_is_moved_and_removed_with_what_is_below(admin_client: Client, root: Route) -> None:
+    first, second = (route_settings.create({"name": name}) for name in ("one", "two"))
+    route_settings.create({"name": "deep", "parent": second.pk})
+    admin_client.post(reverse("admin:monitoring_route_move", args=[second.pk]), {"by": "-1"})
+    assert list(root.children.values_list("name", flat=True)) == ["two", "one"]
+    assert admin_client.get(reverse("admin:monitoring_route_move", args=[first.pk])).status_code == 405
+    assert "and the 1 below it" in page(admin_client, "remove", second.pk)
+    admin_client.post(reverse("admin:monitoring_route_remove", args=[second.pk]))
+    assert set(Route.objects.values_list("name", flat=True)) == {"all", "one"}
+
+
+def test_preview_page_says_who_is_told(admin_client: Client, root: Route) -> None:
+    route_settings.create({"name": "severe", "matchers": "severity=critical", "tells_nobody": True})
+    text = page(admin_client, "preview", labels="severity = error", at="2026-08-21 14:00")
+    assert "ops would be told, the first after 20 s." in text
+    assert "2026-08-21 14:00:20" in text
+    assert "“severity” is “error”, which does not fit severity=&quot;critical&quot;." in text
+    text = page(admin_client, "preview", labels="severity = critical")
+    assert "Nobody would be told of it." in text
+    assert "no time; write it as" in page(admin_client, "preview", labels="a = b", at="noon")
+
+
+def test_preview_page_takes_an_incident(admin_client: Client, root: Route) -> None:
+    now = timezone.now()
+    incident = Incident.objects.create(
+        monitor=make_monitor(channels=(make_channel("named"),)),
+        slice_key="all", title="fell", severity="error", onset_at=now, opened_at=now,
+    )  # fmt: skip
+    text = page(admin_client, "preview", incident=str(incident.pk))
+    assert "named, ops would be told, the first at once." in text
+    assert "monitor=helpfulness floor" in text
+
+
+def test_import_page_shows_the_plan_then_applies_it(admin_client: Client) -> None:
+    address = reverse("admin:monitoring_route_import")
+    file = SimpleUploadedFile("alertmanager.yml", TEXT.encode())
+    text = admin_client.post(address, {"file": file}).content.decode()
+    assert "Nothing is stored yet. It would make or change 3 channels, 1 hours, 3 routes, 1 rule." in text
+    assert "receivers[0].opsgenie_configs" in text
+    assert not Route.objects.exists()
+    answer = admin_client.post(address, {"yaml": TEXT, "step": "apply"}, follow=True)
+    assert "Imported: " in answer.content.decode()
+    assert Route.objects.count() == 3
+    assert "Everything in it is here already." in admin_client.post(address, {"yaml": TEXT}).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "Paste a configuration"),
+        ({"yaml": "route: [\nx"}, "Line 2"),
+        ({"file": SimpleUploadedFile("x", b"\xff\xfe\xff")}, "no text in UTF-8"),
+    ],
+)
+def test_import_page_refuses_what_it_cannot_read(
+    admin_client: Client, given: dict[str, Any], words: str
+) -> None:
+    assert words in admin_client.post(reverse("admin:monitoring_route_import"), given).content.decode()
+
+
+def test_pages_need_their_permissions(client: Client, root: Route) -> None:
+    reader, other = client, Client()
+    reader.force_login(guest("view_route"))
+    other.force_login(User.objects.create_user("other", is_staff=True))
+    assert "all" in page(reader, "changelist")
+    assert "Save" not in page(reader, "change", root.pk)
+    page(reader, "preview")
+    for name, args in (("add", ()), ("import", ()), ("remove", (root.pk,))):
+        page(reader, name, *args, status=403)
+    address = reverse("admin:monitoring_route_change", args=[root.pk])
+    assert reader.post(address, form(name="mine")).status_code == 403
+    page(other, "changelist", status=403)
+    root.refresh_from_db()
+    assert root.name == "all"
+
+
+def test_pages_of_a_route_that_is_not_there_are_not_found(admin_client: Client) -> None:
+    page(admin_client, "change", 7, status=404)
+    page(admin_client, "change", "x", status=404)
+    page(admin_client, "remove", 7, status=404)
+
+
+def test_hours_are_written_in_one_way_and_drawn(admin_client: Client) -> None:
+    address = reverse("admin:monitoring_hours_add")
+    values = {"name": "night", "zone": "Europe/Berlin", "ranges": "22:00-6:00"}
+    admin_client.post(address, values, follow=True)
+    hours = Hours.objects.get()
+    assert hours.ranges == "mon-sun 22:00-06:00"
+    text = admin_client.get(reverse("admin:monitoring_hours_change", args=[hours.pk])).content.decode()
+    assert text.count('<rect x="88"') == 7
+    for changes, words in (({"zone": "Mars"}, "no time zone"), ({"ranges": "noon"}, "has no times")):
+        answer = admin_client.post(address, values | {"name": "x"} | changes)
+        assert words in answer.content.decode()
