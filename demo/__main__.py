@@ -1,7 +1,7 @@
 """python -m demo: a simulated LLM service that uses TriageOps as any client would, over HTTP. bin/up --demo starts it.
 
-From the environment: TRIAGEOPS_BASE_URL and TRIAGEOPS_API_KEY. What REST does not offer yet (an experiment, a monitor, a
-channel) is made by manage.py demo_setup, which runs in a process of its own: nothing here imports the product.
+From the environment: TRIAGEOPS_BASE_URL and TRIAGEOPS_API_KEY. What has to be there first (the experiment, its monitor, the
+channel on call, a message template) is made by manage.py demo_setup, which runs in a process of its own: nothing here imports the product.
 """
 
 import json
@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from demo import history, monitors
+from demo.alerting import Alerting
 from demo.client import Client, Outage, Refused
 from demo.receiver import Receiver
 from demo.screen import Screen, grouped, lasting
@@ -72,15 +73,22 @@ def run(screen: Screen, base_url: str, key: str) -> NoReturn:
     arms: dict[str, Arm] = {}
     tell_history(screen, client, arms, datetime.fromisoformat(made["began_at"]))
     monitors.make(client, screen)
+    alerting = Alerting(client, screen)
+    alerting.make(receiver.team_url)
     traffic = Traffic(client, screen, arms)
     story = Story(client, screen, traffic, Places(base_url, made["experiment_id"], made["monitor_id"]))
-    receiver.open(made["secret"], story.inbox.put)
+    receiver.open(
+        made["secret"],
+        story.inbox.put,
+        lambda text: screen.say(f"In the team's chat: {text.splitlines()[0]}" if text else ""),
+    )
     traffic.start()
     story.begin()
     look_at = time.monotonic()
     while True:
         traffic.run_until(time.monotonic() + TICK_SECONDS)
         story.tick()
+        alerting.tick()
         if time.monotonic() >= look_at:
             look_at = math.inf if monitors.activate(client, screen) else time.monotonic() + MONITOR_SECONDS
 

@@ -49,6 +49,10 @@ class Places:
     def deliveries(self) -> str:
         return f"{self.base_url}/admin/monitoring/outboxmessage/"
 
+    @property
+    def health(self) -> str:
+        return f"{self.base_url}/admin/monitoring/channel/health/"
+
     def incident(self, incident_id: str) -> str:
         return f"{self.base_url}/admin/monitoring/incident/{incident_id}/change/"
 
@@ -146,6 +150,7 @@ class Story:
             f"  read it, acknowledge it      {places.incident(incident['id'])}",
             f"  see the evidence             {places.monitor}",
             f"  see who was told, and when   {places.deliveries}",
+            f"  see whether channels work    {places.health}",
             f"  stop the experiment          {places.experiment}",
             "                               everybody gets gpt-4 then; resolve the incident by hand",
             f"  wait                         in {lasting(WORSE_SECONDS)} {service.WORSE} is repaired, and the incident",

@@ -153,7 +153,7 @@ def _call_heartbeat(now: datetime) -> None:
         return
     reason = ""
     try:
-        answer = request("GET", settings.HEARTBEAT_URL, None, {}, timeout_seconds=_HEARTBEAT_SECONDS)
+        answer = request("POST", settings.HEARTBEAT_URL, b"", {}, timeout_seconds=_HEARTBEAT_SECONDS)
         if not 200 <= answer.status < 300:
             reason = f"answered {answer.status}"
     except BlockedTarget as error:

@@ -11,7 +11,7 @@ import structlog
 from django.db.models import F, Model, Q
 
 from monitoring import flags, windows
-from monitoring.inhibition import EQUAL, ERROR, SILENT, Party, Rule, Sources
+from monitoring.inhibition import EQUAL, ERROR, OF_ONE_CHECK, OPERATIONS, SILENT, Party, Rule, Sources
 from monitoring.labels import labels_of
 from monitoring.models import (
     CANARY_METRIC,
@@ -26,6 +26,7 @@ from monitoring.models import (
 from monitoring.models.incident import IncidentQuerySet
 from monitoring.routing.clock import InvalidHours
 from monitoring.routing.matchers import InvalidMatcher, Matcher, from_api, matches_all, parse
+from monitoring.slices import ALL
 from monitoring.sources import VOLUME
 
 log = structlog.get_logger(__name__)
@@ -156,17 +157,28 @@ def _causes(incident: Incident, standing: Standing, sources: Sources) -> Causes:
 
 
 def _sources_for(incident: Incident, rules: tuple[Rule, ...]) -> Sources:
-    """Only those that could hold this one back."""
-    wanted = Q(monitor__metric=ERROR) | Q(monitor__metric=VOLUME)
-    if incident.monitor_id is not None:
-        wanted |= Q(monitor=incident.monitor_id)
+    """Only those that could hold this one back: in a storm there are many others."""
+    party = party_of(incident)
     rows = unresolved().open()
-    labels = labels_of(incident)
-    if not any(matches_all(rule.target, labels) for rule in rules):
+    if not any(matches_all(rule.target, party.labels) for rule in rules):
+        if not party.is_of_records:
+            return Sources(rules)
+        wanted = Q(monitor=incident.monitor_id, slice_key__in=(ALL, OF_ONE_CHECK))
+        if party.metric not in OPERATIONS:
+            wanted |= Q(monitor__metric__in=(ERROR, VOLUME)) & _same_place(party)
         rows = rows.filter(wanted)
-    sources = Sources(rules, _held_by())
-    sources.add(map(party_of, rows))
+    found = [party_of(one) for one in rows if one.pk != incident.pk]
+    sources = Sources(rules, _held_by() if found else {})
+    sources.add(found)
     return sources
+
+
+def _same_place(party: Party) -> Q:
+    same = Q()
+    for name, value in zip(EQUAL, party.place, strict=True):
+        is_equal = Q(**{f"labels__{name}": value})
+        same &= is_equal if value else is_equal | ~Q(labels__has_key=name)
+    return same
 
 
 def _held_by() -> dict[UUID, UUID]:

@@ -75,6 +75,14 @@ class Standing:
     last_failure: DeliveryAttempt | None = None
 
     @property
+    def last_success_at(self) -> datetime | None:
+        return self.health.last_success_at if self.health else None
+
+    @property
+    def last_failure_at(self) -> datetime | None:
+        return self.health.last_failure_at if self.health else None
+
+    @property
     def attempt_count(self) -> int:
         return sum(hour.delivered + hour.failed for hour in self.hours)
 
@@ -89,7 +97,7 @@ class Standing:
 
 def read(now: datetime, channels: Iterable[Channel] | None = None) -> list[Standing]:
     """All channels, or these (with their `health` selected); four queries, and one for all channels."""
-    rows = list(Channel.objects.select_related("health") if channels is None else channels)
+    rows = list(Channel.objects.of_people().select_related("health") if channels is None else channels)
     ids = [row.pk for row in rows]
     hours, speeds = _hours(ids, now), _speeds(ids, now)
     waiting, failures = _waiting(ids, now), _failures(ids, now)
@@ -188,5 +196,5 @@ def _waiting(ids: Sequence[int], now: datetime) -> dict[int, Waiting]:
 def _failures(ids: Sequence[int], now: datetime) -> Mapping[int, DeliveryAttempt]:
     """The last one of each channel in 24 hours, with its message."""
     rows = _attempts(ids, now).exclude(outcome=AttemptOutcome.DELIVERED).select_related("message")
-    last = rows.order_by("message__channel", "-pk").distinct("message__channel")
+    last = rows.order_by("message__channel_id", "-pk").distinct("message__channel_id")
     return {attempt.message.channel_id: attempt for attempt in last.defer("message__payload")}

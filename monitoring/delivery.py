@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 _LOOK_AGAIN_SECONDS = 0.25
 """While receivers are waited for, what became due for others is looked for."""
+_TIDY_SECONDS = 1.0
 _GATHER_SECONDS = 0.01
 """Calls that end within so short a time are recorded together."""
 
@@ -32,12 +33,15 @@ Clock = Callable[[], datetime]
 
 def deliver_due(clock: Clock, *, seconds: float = 40.0) -> int:
     """Send what is due until nothing is, or until `seconds` have passed; how many attempts were made."""
-    deadline = monotonic() + seconds
+    deadline, tidy_at = monotonic() + seconds, 0.0
     attempt_count = 0
     running: dict[Future[Sent], tuple[Batch, datetime]] = {}
     # Threads only talk to receivers; the database stays with this one.
     with ThreadPoolExecutor(max_workers=outbox.CALLS) as pool:
         while True:
+            if monotonic() >= tidy_at:
+                _escalate(outbox.give_up_expired(clock()), clock())
+                tidy_at = monotonic() + _TIDY_SECONDS
             if monotonic() < deadline:
                 attempt_count += _begin(pool, running, clock())
             if not running:
@@ -49,7 +53,6 @@ def _begin(
     pool: ThreadPoolExecutor, running: dict[Future[Sent], tuple[Batch, datetime]], now: datetime
 ) -> int:
     """Start what is due, as far as there are threads; how many messages are on their way by that."""
-    _escalate(outbox.give_up_expired(now), now)
     outbox.supersede_unsent(now)
     under_way = Counter(batch.channel.pk for batch, _ in running.values())
     batches = outbox.lease(now, outbox.CALLS - len(running), under_way)

@@ -110,7 +110,7 @@ def _late(now: datetime) -> list[_Due]:
         kind=MessageKind.TRIGGER, route__in=with_steps, incident__in=incidents
     )
     pairs = list(told.order_by("incident_id", "route_id").values_list("incident", "route").distinct())
-    since = rounds.since({pk for pk, _ in pairs if pk})
+    since = rounds.since({pk for pk, _ in pairs})
     taken = rounds.steps_taken(since)
     return [
         _Due(
@@ -120,7 +120,6 @@ def _late(now: datetime) -> list[_Due]:
             f"nobody acknowledged it within {wording.seconds(step.after.total_seconds())}",
         )
         for pk, route in pairs
-        if pk is not None and route is not None
         for number, step in enumerate(with_steps[route].steps, start=1)
         if since[pk] + step.after <= now and (pk, route, number) not in taken
     ]

@@ -25,7 +25,7 @@ h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .5re
 .quiet { color: var(--quiet); } .wide { overflow-x: auto; } svg { max-width: 100%; height: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; } tr { break-inside: avoid; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--grid); }
-code { font: .85em ui-monospace, monospace; overflow-wrap: anywhere; }
+hr { border: 0; border-top: 1px dotted var(--grid); } code { font: .85em ui-monospace, monospace; overflow-wrap: anywhere; }
 """
 _ROWS_OF_BUCKETS = 60
 
@@ -128,7 +128,7 @@ def _buckets(buckets: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _events(events: Sequence[Mapping[str, Any]]) -> str:
-    return _table(("seq", "at", "kind", "actor", "details", "hash"), events)
+    return _table(("seq", "at", "kind", "actor", "details", "hash"), [_sealed(one) for one in events])
 
 
 def _deliveries(deliveries: Sequence[Mapping[str, Any]]) -> str:
@@ -171,12 +171,27 @@ def _shown(name: str, value: Any) -> Any:
     return _at(value) if name.endswith("_at") or name in {"at", "since", "until"} else value
 
 
+def _sealed(event: Mapping[str, Any]) -> dict[str, Any]:
+    """In pieces, so that it can be broken between them."""
+    return {**event, "hash": " ".join(re.findall(".{1,16}", event["hash"]))}
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "–"
-    if isinstance(value, dict | list):
-        return f"<code>{_text(json.dumps(value, ensure_ascii=False))}</code>" if value else ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        known = {name: one for name, one in value.items() if one not in (None, "", [], {})}
+        return "<br>".join(f"{_text(name)}: {_inner(one)}" for name, one in known.items())
+    if isinstance(value, list):
+        is_flat = not any(isinstance(one, dict | list) for one in value)
+        return (", " if is_flat else "<hr>").join(map(_cell, value))
     return _text(f"{value:.6g}" if isinstance(value, float) else str(value))
+
+
+def _inner(value: Any) -> str:
+    return f"({_cell(value).replace('<br>', '; ')})" if isinstance(value, dict) else _cell(value)
 
 
 def _at(text: str | None) -> str:

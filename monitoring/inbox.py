@@ -1,5 +1,6 @@
 """The inbox: what is open, the most urgent first, many of one story as one line; and what a person has read of it."""
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -71,9 +72,10 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Line:
-    """One incident, or all of one story, the most urgent first."""
+    """One incident, or all of one story, the most urgent first. key: of a story."""
 
     entries: Sequence[Entry]
+    key: str = ""
 
     @property
     def first(self) -> Entry:
@@ -81,7 +83,7 @@ class Line:
 
     @property
     def is_story(self) -> bool:
-        return len(self.entries) >= FOLD_FROM
+        return self.key != ""
 
 
 def held_back() -> Exists:
@@ -110,34 +112,34 @@ def read() -> list[Entry]:
 def lines(entries: Iterable[Entry]) -> list[Line]:
     """The most urgent first: by severity, then what nobody takes care of, then what is open longest. Without suspicions."""
     found: list[Line] = []
-    for story in _stories(one for one in entries if one.need != Need.SUSPECTED):
+    for key, story in _stories(one for one in entries if one.need != Need.SUSPECTED).items():
         ordered = sorted(story, key=lambda one: one.urgency)
-        found += [Line(ordered)] if len(ordered) >= FOLD_FROM else [Line([one]) for one in ordered]
+        if len(ordered) >= FOLD_FROM:
+            found.append(Line(ordered, key))
+        else:
+            found += [Line([one]) for one in ordered]
     return sorted(found, key=lambda line: line.first.urgency)
 
 
-def _stories(entries: Iterable[Entry]) -> list[list[Entry]]:
-    """Of one monitor, experiment or alert, and begun close together."""
+def _stories(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
+    """Of one monitor, experiment or alert, of one severity, and begun close together; by a key that stays the same."""
     by_origin: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
     for entry in entries:
-        by_origin[entry.story].append(entry)
-    found: list[list[Entry]] = []
-    for group in by_origin.values():
-        begun: datetime | None = None
+        by_origin[*entry.story, entry.severity].append(entry)
+    found: dict[str, list[Entry]] = {}
+    for origin, group in by_origin.items():
+        name = hashlib.sha256(repr(origin).encode()).hexdigest()[:16]
+        begun, number = None, 0
         for entry in sorted(group, key=lambda one: one.onset_at):
             if begun is None or entry.onset_at - begun > SAME_STORY:
-                begun = entry.onset_at
-                found.append([])
-            found[-1].append(entry)
+                begun, number = entry.onset_at, number + 1
+            found.setdefault(f"{name}-{number}", []).append(entry)
     return found
 
 
-def story_of(incident_id: UUID) -> list[UUID]:
-    """All that are shown in one line with it; only itself where it is alone; none where it is not open."""
-    for line in lines(read()):
-        if any(one.id == incident_id for one in line.entries):
-            return [one.id for one in line.entries]
-    return []
+def story_named(key: str) -> list[UUID]:
+    """All incidents that are shown as this one line now."""
+    return [one.id for line in lines(read()) if line.key == key for one in line.entries]
 
 
 def sentence(entries: Iterable[Entry]) -> str:

@@ -1,7 +1,8 @@
 """What pages say of incidents: the answer first, then what happened, event by event."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from monitoring.models import (
@@ -12,12 +13,16 @@ from monitoring.models import (
     IncidentFlag,
     IncidentState,
     Resolution,
+    Silence,
     Usefulness,
 )
 from monitoring.sentences import capital, size_text
 from triageops import wording
 
-FLAG_WORDS = {
+OF_SILENCE = "silence:"
+"""How the cause of a flag begins that a silence has set."""
+
+FLAG_WORDS: Mapping[str, str] = {
     Flag.SILENCED: "silenced",
     Flag.MAINTENANCE: "in a maintenance window",
     Flag.INHIBITED: "held back by another incident",
@@ -66,11 +71,24 @@ def _found(incident: Incident) -> str:
     return found if incident.state != IncidentState.RESOLVED else found.replace(" is ", " was ", 1)
 
 
-def flag_sentence(flag: IncidentFlag) -> str:
+def comments_of(flags: Iterable[IncidentFlag]) -> Mapping[str, str]:
+    """What was written about the silences that these flags name, by cause. One query, where there are any.
+
+    Flags themselves do not carry it, as what holds a message back is told to its receiver.
+    """
+    named = [one.cause for one in flags if one.cause.startswith(OF_SILENCE)]
+    if not named:
+        return {}
+    rows = Silence.objects.filter(pk__in=[one.removeprefix(OF_SILENCE) for one in named])
+    return {f"{OF_SILENCE}{pk}": comment for pk, comment in rows.values_list("pk", "comment")}
+
+
+def flag_sentence(flag: IncidentFlag, comments: Mapping[str, str] = MappingProxyType({})) -> str:
     """“Silenced by ada until 2026-03-01 12:00 UTC: a deploy”."""
     who = f" by {flag.who}" if flag.who else ""
     until = f" until {clock(flag.until)}" if flag.until else ""
-    why = f": {flag.why}" if flag.why else ""
+    said = comments.get(flag.cause) or flag.why
+    why = f": {said}" if said else ""
     return f"{capital(FLAG_WORDS[Flag(flag.kind)])}{who}{until}{why}"
 
 
@@ -91,15 +109,20 @@ def _of_alarm(details: Mapping[str, Any]) -> str:
     return " ".join(filter(None, [f"{title}." if title else "", why, _of_note(details)]))
 
 
+def _flag_named(details: Mapping[str, Any]) -> str:
+    name = str(details.get("flag", ""))
+    return FLAG_WORDS.get(name, name)
+
+
 def _of_flag(details: Mapping[str, Any]) -> str:
-    name = FLAG_WORDS.get(details.get("flag"), str(details.get("flag", "")))  # type: ignore[call-overload]
+    name = _flag_named(details)
     until = f" until {_clock_of(details['until'])}" if details.get("until") else ""
     why = f", because: {details['why']}" if details.get("why") else ""
     return f"{name}{until}{why}"
 
 
 def _of_unflag(details: Mapping[str, Any]) -> str:
-    name = FLAG_WORDS.get(details.get("flag"), str(details.get("flag", "")))  # type: ignore[call-overload]
+    name = _flag_named(details)
     why = f", because: {details['why']}" if details.get("why") else ""
     return f"not {name} any more{why}"
 

@@ -44,7 +44,7 @@ from monitoring.models import (
     Signal,
     Usefulness,
 )
-from monitoring.usefulness import NOTHING, Judgements
+from monitoring.noise import NOTHING, Judgements
 
 MONTHS = 12
 MOST_MONTHS = 36
@@ -103,16 +103,12 @@ def read(now: datetime, months: int = MONTHS) -> list[Month]:
     since = datetime(starts[-1].year, starts[-1].month, 1, tzinfo=UTC)
     counts, facts = _counts(since), _facts(since)
     sent, promised = _sent(since), _promised(starts[-1])
-    return [
-        Month(
-            start,
-            *counts.get(start, ({}, {})),
-            **facts.get(start, {}),
-            **sent.get(start, {}),
-            promised=promised.get(start, 0.0),
-        )
-        for start in starts
-    ]
+    found = []
+    for start in starts:
+        severities, origins = counts.get(start, ({}, {}))
+        values: dict[str, Any] = {**facts.get(start, {}), **sent.get(start, {})}
+        found.append(Month(start, severities, origins, promised=promised.get(start, 0.0), **values))
+    return found
 
 
 def starts_of(now: datetime, months: int) -> list[date]:
@@ -166,7 +162,7 @@ def _facts(since: datetime) -> dict[date, dict[str, Any]]:
     wanted["false_count"] = Count(
         "pk", filter=Q(resolution=Resolution.FALSE_POSITIVE, monitor__isnull=False) & ~Q(signal=Signal.CHECK)
     )
-    rows = _incidents(since).annotate(first=first).values("month").annotate(**wanted)
+    rows: Any = _incidents(since).annotate(first=first).values("month").annotate(**wanted)
     return {
         row["month"].date(): {
             **{name: _durations(row, name) for name in spans},
@@ -189,7 +185,7 @@ def _durations(row: Mapping[str, Any], name: str) -> Durations:
 def _sent(since: datetime) -> dict[date, dict[str, int]]:
     """By the month in which a message was written; tests are left out."""
     rows = OutboxMessage.objects.filter(pk__gte=first_id(since)).exclude(kind=MessageKind.TEST)
-    found = (
+    found: Any = (
         rows.exclude(_PLANTED_MESSAGE)
         .annotate(month=TruncMonth("created_at", tzinfo=UTC))
         .order_by()

@@ -10,7 +10,16 @@ from django.utils.http import urlencode
 
 from monitoring.evidence import Evidence
 from monitoring.labels import is_small, public_labels_of
-from monitoring.models import Incident, IncidentState, MessageKind, Monitor, Resolution, Signal
+from monitoring.models import (
+    EventKind,
+    Flag,
+    Incident,
+    IncidentState,
+    MessageKind,
+    Monitor,
+    Resolution,
+    Signal,
+)
 from monitoring.monitors.registry import is_rule
 from monitoring.slices import SMALLEST_NAMED_GROUP, described
 from triageops import wording
@@ -53,6 +62,8 @@ def incident_payload(
         "incident_url": incident_url(incident),
         "responses_url": "" if incident.is_reported else rows_url(incident),
         "slices": [] if is_small(incident) else slices_of(incident),
+        "note": _note(incident, kind),
+        "acknowledged_by": _acknowledged_by(incident) if kind == MessageKind.ACKNOWLEDGE else "",
         "inbox_url": settings.BASE_URL + reverse("admin:monitoring_incident_changelist") + "inbox/",
         "routing_labels": public_labels_of(incident),
         "event_hash": incident.events.filter(seq=seq or incident.version)
@@ -195,6 +206,19 @@ def effect_text(effect: Mapping[str, Any]) -> str:
 def budget_text(alarms_per_30_days: float) -> str:
     """“1 false alarm in 30 days”."""
     return f"{float(f'{alarms_per_30_days:.2g}'):g} false alarm{'' if alarms_per_30_days == 1 else 's'} in 30 days"
+
+
+def _note(incident: Incident, kind: MessageKind) -> str:
+    """What people should know of the telling itself."""
+    flap = incident.flags.active().filter(kind=Flag.FLAPPING).first()
+    if kind == MessageKind.TRIGGER and flap is not None:
+        return f"Comes and goes: {flap.why}. It is held open now, and told again when it has been steady."
+    return ""
+
+
+def _acknowledged_by(incident: Incident) -> str:
+    events = incident.events.filter(kind=EventKind.ACKNOWLEDGED).order_by("-seq")
+    return events.values_list("actor", flat=True).first() or ""
 
 
 def rows_url(incident: Incident) -> str:

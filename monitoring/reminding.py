@@ -39,7 +39,7 @@ def reminders(now: datetime) -> int:
     if shortest is None:
         return 0
     firing = Incident.objects.filter(state=IncidentState.FIRING, opened_at__lte=now - shortest)
-    due = _due({pk for pk in rounds.unattended(firing).values_list("pk", flat=True)}, intervals, now)
+    due = _due(set(rounds.unattended(firing).values_list("pk", flat=True)), intervals, now)
     return sum(_remind(incident_id, intervals, now) for incident_id in list(due)[:_MOST])
 
 

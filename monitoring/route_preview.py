@@ -1,7 +1,7 @@
 """Who would be told of something with these labels, when, by which way, and why others would not: nothing is stored or sent."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from monitoring import causes, routes
@@ -10,17 +10,22 @@ from monitoring.models import Channel, Incident
 from monitoring.routing.matchers import matches_all
 from monitoring.routing.timing import next_digest
 from monitoring.routing.tree import Leaf, Verdict, explain, group_key, matching
+from triageops.rest import InvalidInput
 
-DIRECTLY = "The monitor names this channel"
+YEARS = (2000, 2200)
+NAMED = "The monitor names this channel."
+HALTS = "It takes halted experiments."
+REPORTS = "There are no routes yet, and it takes what no monitor names."
 
 
 @dataclass(frozen=True)
 class Told:
-    """One channel at one time. why: what this time comes from."""
+    """One channel at one time. why: what this time comes from. is_again: another way tells it the same already."""
 
     channel: Channel
     at: datetime
     why: str
+    is_again: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,19 +71,18 @@ class Preview:
 
     @property
     def told(self) -> list[Told]:
-        """Of the first message, each channel once, the earliest first."""
-        every = [*self.directly, *(one for way in self.ways for one in way.told)]
-        once: dict[int, Told] = {}
-        for one in sorted(every, key=lambda told: told.at):
-            once.setdefault(one.channel.pk, one)
-        return list(once.values())
+        """Of the first message, the earliest first."""
+        every = [*self.directly, *(one for way in self.ways for one in way.told if not one.is_again)]
+        return sorted(every, key=lambda told: told.at)
 
 
 def preview(labels: Mapping[str, str], at: datetime, incident: Incident | None = None) -> Preview:
     """As if an incident with these labels were opened then, and nothing else of its group waited or was told just before.
 
-    incident: whose monitor may name channels of its own.
+    incident: whose monitor may name channels of its own. Raises InvalidInput.
     """
+    if not YEARS[0] <= at.year <= YEARS[1]:
+        raise InvalidInput(f"{at.year} is too far away.", field="at", fix="Give a time near ours.")
     labels = {name: value for name, value in labels.items() if value}
     root = routes.tree()
     leaves = matching(root, labels, at) if root else []
@@ -89,15 +93,19 @@ def preview(labels: Mapping[str, str], at: datetime, incident: Incident | None =
             for pk in (*leaf.channels, *(one for step in leaf.steps for one in step.channels))
         }
     )
-    monitor = incident.monitor if incident else None
-    named = monitor.channels.all() if monitor else ()
+    directly = _directly(incident, at, has_routes=root is not None)
+    told = {one.channel.pk for one in directly}
+    ways = []
+    for leaf in leaves:
+        ways.append(_way(leaf, labels, at, channels, told))
+        told.update(leaf.channels)
     standing = causes.read(at)
     return Preview(
         labels=labels,
         at=at,
         has_routes=root is not None,
-        directly=tuple(Told(channel, at, f"{DIRECTLY}.") for channel in named),
-        ways=tuple(_way(leaf, labels, at, channels) for leaf in leaves),
+        directly=directly,
+        ways=tuple(ways),
         verdicts=tuple(explain(root, labels, at)) if root else (),
         held_back=tuple(
             HeldBack(str(one.cause.kind), one.cause.why, one.cause.until, one.cause.cause)
@@ -108,13 +116,32 @@ def preview(labels: Mapping[str, str], at: datetime, incident: Incident | None =
     )
 
 
-def _way(leaf: Leaf, labels: Mapping[str, str], at: datetime, channels: Mapping[int, Channel]) -> Way:
+def _directly(incident: Incident | None, at: datetime, *, has_routes: bool) -> tuple[Told, ...]:
+    """Channels that are told whatever the routes say, as `telling` finds them."""
+    if incident is None:
+        return ()
+    if incident.monitor is not None:
+        return tuple(Told(channel, at, NAMED) for channel in incident.monitor.channels.all())
+    if incident.experiment or (incident.is_reported and not has_routes):
+        why = HALTS if incident.experiment else REPORTS
+        return tuple(Told(channel, at, why) for channel in Channel.objects.taking_experiments())
+    return ()
+
+
+def _way(
+    leaf: Leaf,
+    labels: Mapping[str, str],
+    at: datetime,
+    channels: Mapping[int, Channel],
+    told: Collection[int],
+) -> Way:
     known = [channels[pk] for pk in leaf.channels if pk in channels]
     steps = tuple(
         Step(number, at + step.after, tuple(_step(channels, step.channels, at + step.after)))
         for number, step in enumerate(leaf.steps, start=1)
     )
-    return Way(leaf, group_key(leaf, labels), tuple(_first(one, leaf, at) for one in known), steps)
+    first = tuple(replace(_first(one, leaf, at), is_again=one.pk in told) for one in known)
+    return Way(leaf, group_key(leaf, labels), first, steps)
 
 
 def _step(channels: Mapping[int, Channel], chosen: tuple[int, ...], at: datetime) -> list[Told]:

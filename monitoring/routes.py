@@ -1,18 +1,33 @@
 """The tree of routes as it is stored."""
 
+from collections.abc import Iterable
 from datetime import timedelta
+
+import structlog
 
 from monitoring.models import Hours, Route
 from monitoring.routing import timing
-from monitoring.routing.matchers import parse
+from monitoring.routing.clock import InvalidHours
+from monitoring.routing.matchers import InvalidMatcher, parse
 from monitoring.routing.tree import Leaf, Node, Step, resolved
+
+log = structlog.get_logger(__name__)
+
+
+def stored() -> list[Route]:
+    """Every route with its hours, channels and steps. One query and one for each sort of link."""
+    return list(
+        Route.objects.select_related("hours").prefetch_related("channels", "steps", "steps__channels")
+    )
 
 
 def tree() -> Node | None:
-    """The root with everything below it; None before there is one. Three queries and one for each sort of link."""
-    rows = list(
-        Route.objects.select_related("hours").prefetch_related("channels", "steps", "steps__channels")
-    )
+    """The root with everything below it; None before there is one."""
+    return tree_of(stored())
+
+
+def tree_of(rows: Iterable[Route]) -> Node | None:
+    """Of all that is stored; no query."""
     below: dict[int | None, list[Route]] = {}
     for row in rows:
         below.setdefault(row.parent_id, []).append(row)
@@ -41,8 +56,17 @@ def _node(row: Route, below: dict[int | None, list[Route]]) -> Node:
             Step(timedelta(seconds=step.after_seconds), tuple(one.pk for one in step.channels.all()))
             for step in row.steps.all()
         ),
-        children=tuple(_node(child, below) for child in below.get(row.pk, [])),
+        children=tuple(node for child in below.get(row.pk, []) if (node := _readable(child, below))),
     )
+
+
+def _readable(row: Route, below: dict[int | None, list[Route]]) -> Node | None:
+    """None for what nobody can read, however it came to be stored: the route above it takes what it would have taken."""
+    try:
+        return _node(row, below)
+    except (InvalidMatcher, InvalidHours) as error:
+        log.error("route.unreadable", route_id=row.pk, reason=str(error)[:300])  # noqa: TRY400
+        return None
 
 
 def hours_of(row: Hours | None) -> timing.Hours | None:

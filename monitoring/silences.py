@@ -18,7 +18,7 @@ from monitoring.routing.matchers import MATCHERS_MAX, Matcher, Operator, as_text
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE = 100
+AT_ONCE = 50
 COMMENT_MAX, NAME_MAX = 1_000, 200
 LONGEST = timedelta(days=366)
 MOST = 1_000

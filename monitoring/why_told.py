@@ -106,8 +106,10 @@ def _fate(messages: Sequence[OutboxMessage]) -> Fate:
 
 def message_sentences(message: OutboxMessage, verdicts: Mapping[int, Verdict]) -> list[str]:
     """What became of one message, why this channel got it, and what held it back."""
-    what = _KINDS[MessageKind(message.kind)]
-    parts = [f"{_outcome(message, what)}{_by(message)}."]
+    parts = [f"{_outcome(message, _KINDS[MessageKind(message.kind)])}."]
+    if message.because and message.kind == MessageKind.TRIGGER:
+        by = "by" if message.because.startswith(("route", "step")) else "because"
+        parts.append(f"It was chosen {by} {message.because}.")
     verdict = verdicts.get(message.route_id or 0)
     if verdict is not None and message.kind == MessageKind.TRIGGER:
         parts.append(f"Route “{verdict.name}”: {verdict.because}.")
@@ -115,14 +117,6 @@ def message_sentences(message: OutboxMessage, verdicts: Mapping[int, Verdict]) -
         why = f": {message.suppressed_by}" if message.suppressed_by else ""
         parts.append(f"It was held back from {second(message.suppressed_since)} on{why}.")
     return parts
-
-
-def _by(message: OutboxMessage) -> str:
-    return (
-        f", because of {message.because}"
-        if message.because.startswith(("route", "step"))
-        else (f", because {message.because}" if message.because else "")
-    )
 
 
 def _outcome(message: OutboxMessage, what: str) -> str:
@@ -144,7 +138,8 @@ def _outcome(message: OutboxMessage, what: str) -> str:
         reason = f": {message.reason}" if message.reason else ""
         tried = wording.plural(message.attempt_count, "attempt")
         return f"Not told {what} yet: {tried} failed{reason}; the next is at {second(message.not_before)}"
-    return f"To be told {what} at {second(message.not_before)}"
+    group = ", together with others of its group" if message.group_key else ""
+    return f"To be told {what} at {second(message.not_before)}{group}"
 
 
 def _why_not(
@@ -223,9 +218,10 @@ def headline(found: Sequence[Answer]) -> str:
         return "Nobody was told: there are no channels."
     count = {fate: sum(one.fate == fate for one in found) for fate in Fate}
     told = count[Fate.TOLD]
-    head = (
-        f"{told or 'None'} of {wording.plural(len(found), 'channel')} {'was' if told == 1 else 'were'} told"
-    )
+    if len(found) == 1:
+        head = f"The only channel was {'' if told else 'not '}told"
+    else:
+        head = f"{told or 'None'} of {wording.plural(len(found), 'channel')} {'was' if told == 1 else 'were'} told"
     words = {
         Fate.WAITING: "to be told",
         Fate.HELD: "held back",

@@ -119,8 +119,8 @@ def in_words(window: MaintenanceWindow) -> str:
     if length >= timedelta(days=1):
         return f"{days} from {begins:%H:%M} for {wording.seconds(length.total_seconds())} {window.zone}"
     # By the clock that does not change; when it does, the length stays and the end moves.
-    end = (datetime.combine(date(2000, 1, 1), begins) + length).time()
-    return f"{days} {begins:%H:%M}–{end:%H:%M} {window.zone}"
+    ends = (datetime.combine(date(2000, 1, 1), begins) + length).time()
+    return f"{days} {begins:%H:%M}–{ends:%H:%M} {window.zone}"
 
 
 def _days(window: MaintenanceWindow) -> str:

@@ -240,6 +240,12 @@ SPECTACULAR_SETTINGS = {
         "MonitorStateEnum": "monitoring.models.monitor.MonitorState",
         "IncidentStateEnum": "monitoring.models.incident.IncidentState",
         "BacktestStateEnum": "monitoring.models.backtest.BacktestState",
+        "ChannelKindEnum": "monitoring.channels.registry.choices",
+        "MessageKindEnum": "monitoring.models.outbox.MessageKind",
+        "MessageStatusEnum": "monitoring.models.outbox.MessageStatus",
+        "IncidentEventKindEnum": "monitoring.models.incident.EventKind",
+        "IncidentFlagEnum": "monitoring.models.silence.Flag",
+        "ResolutionEnum": "monitoring.models.incident.Resolution",
         "ReferenceModeEnum": "monitoring.models.monitor.ReferenceMode",
     },
 }
@@ -330,6 +336,30 @@ UNFOLD = {
                         ),
                     },
                     {
+                        "title": "Silences",
+                        "icon": "notifications_off",
+                        "link": reverse_lazy("admin:monitoring_silence_changelist"),
+                        # The calendar lies below it, and has an entry of its own.
+                        "active": lambda request: (
+                            "/monitoring/silence/" in request.path and "/silence/calendar/" not in request.path
+                        ),
+                    },
+                    {
+                        "title": "Calendar",
+                        "icon": "calendar_month",
+                        "link": reverse_lazy("admin:monitoring_calendar"),
+                    },
+                    {
+                        "title": "Maintenance",
+                        "icon": "engineering",
+                        "link": reverse_lazy("admin:monitoring_maintenancewindow_changelist"),
+                    },
+                    {
+                        "title": "Inhibitions",
+                        "icon": "account_tree",
+                        "link": reverse_lazy("admin:monitoring_inhibitrule_changelist"),
+                    },
+                    {
                         "title": "Markers",
                         "icon": "flag",
                         "link": reverse_lazy("admin:monitoring_marker_changelist"),
@@ -338,6 +368,16 @@ UNFOLD = {
                         "title": "Channels",
                         "icon": "campaign",
                         "link": reverse_lazy("admin:monitoring_channel_changelist"),
+                    },
+                    {
+                        "title": "Routes",
+                        "icon": "account_tree",
+                        "link": reverse_lazy("admin:monitoring_route_changelist"),
+                    },
+                    {
+                        "title": "Hours",
+                        "icon": "more_time",
+                        "link": reverse_lazy("admin:monitoring_hours_changelist"),
                     },
                     {
                         "title": "Deliveries",

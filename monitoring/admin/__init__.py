@@ -9,6 +9,8 @@ from monitoring.admin import (
     message_templates,
     monitors,
     routes,
+    silences,
+    windows,
 )
 
 __all__ = [
@@ -22,4 +24,6 @@ __all__ = [
     "message_templates",
     "monitors",
     "routes",
+    "silences",
+    "windows",
 ]

@@ -98,6 +98,9 @@ class ChannelForm(forms.ModelForm[Channel]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.instance.pk is None:
+            # A row that is not stored yet has a secret already, which nobody has seen.
+            self.instance.secret = ""
         self.kind = self.instance.kind if self.instance.pk else self._kind_of_new()
         if "kind" in self.fields:
             # Chosen before the form, and never changed: another kind is another channel.
@@ -134,7 +137,7 @@ class ChannelForm(forms.ModelForm[Channel]):
         if not stored:
             return
         if name == "url":
-            field.help_text += f" Empty keeps the present one, {masked(stored)}."
+            field.help_text += f" Empty keeps the present one: {masked(stored)}"
         elif is_signed(self.kind):
             field.help_text += (
                 " Empty keeps the present one; the button “New secret” makes another. One of your own: whsec_ and what "
@@ -147,19 +150,10 @@ class ChannelForm(forms.ModelForm[Channel]):
         return self.kind
 
     def clean_url(self) -> str:
-        return self.cleaned_data["url"] or self._stored("url")
+        return self.cleaned_data["url"] or self.instance.url
 
     def clean_secret(self) -> str:
-        return self.cleaned_data["secret"] or self._stored("secret")
+        return self.cleaned_data["secret"] or self.instance.secret
 
     def clean_inbound_secret(self) -> str:
-        return self.cleaned_data["inbound_secret"] or self._stored("inbound_secret")
-
-    def _stored(self, name: str) -> str:
-        """A row that is not stored yet has a secret already, which nobody has seen."""
-        return str(getattr(self.instance, name)) if self.instance.pk else ""
-
-    def _post_clean(self) -> None:
-        if self.instance.pk is None and "secret" not in self.fields:
-            self.instance.secret = ""
-        super()._post_clean()
+        return self.cleaned_data["inbound_secret"] or self.instance.inbound_secret

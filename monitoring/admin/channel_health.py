@@ -11,12 +11,12 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from monitoring import channel_health, endpoints
+from monitoring.admin.channel_plots import chart_of, spark
 from monitoring.admin.opening import Admin, render, require
 from monitoring.channel_health import BAD, Condition, Standing
 from monitoring.models import Channel, DeliveryAudit
-from triageops import charts, wording
+from triageops import wording
 from triageops.admin import Tone, badge
-from triageops.charts.time import stamp
 
 VIEW = ("monitoring.view_channel", "monitoring.change_channel")
 AUDIT_LATE = timedelta(minutes=3)
@@ -88,7 +88,7 @@ def row_of(one: Standing, now: datetime) -> Row:
     tone = _TONES.get(one.condition, Tone.NEUTRAL)
     if one.condition == Condition.DISABLED and one.channel.disabled_reason:
         tone = Tone.HARM
-    return Row(one, badge(_WORDS[one.condition], tone), said_of(one, now), _rate(one, now), _spark(one, now))
+    return Row(one, badge(_WORDS[one.condition], tone), said_of(one, now), _rate(one, now), spark(one, now))
 
 
 def badge_of(condition: Condition) -> SafeString:
@@ -170,19 +170,19 @@ def audit_of(audit: DeliveryAudit | None, now: datetime) -> dict[str, Any]:
         return {"sentence": "No audit of deliveries has run yet; one runs every minute.", "tone": "look"}
     seen = wording.plural(audit.incident_count, "open incident")
     is_late = now - audit.audited_at > AUDIT_LATE
-    findings = [str(one.get("text", one)) if isinstance(one, dict) else str(one) for one in audit.findings]
+    findings = [one if isinstance(one, dict) else {"text": str(one), "fails": True} for one in audit.findings]
+    failing = sum(bool(one.get("fails")) for one in findings)
+    tone = "neutral"
     if is_late:
         sentence, tone = f"The audit is late: the last one was {_since(audit.audited_at, now)} ago.", "harm"
+    elif failing:
+        sentence = f"The audit of {seen} found {wording.plural(failing, 'thing')} that must not be."
+        tone = "harm"
     elif findings:
-        sentence, tone = (
-            f"The audit of {seen} found {wording.plural(len(findings), 'thing')} that must not be.",
-            "harm",
-        )
+        sentence = f"The audit of {seen} passed, but for {len(findings)} of them no channel is chosen."
+        tone = "look"
     else:
-        sentence, tone = (
-            f"The audit of {seen} passed: for each, a message was delivered or is on its way.",
-            "neutral",
-        )
+        sentence = f"The audit of {seen} passed: for each, a message was delivered or is on its way."
     return {
         "sentence": sentence,
         "tone": tone,
@@ -197,71 +197,8 @@ def _heartbeat(audit: DeliveryAudit, now: datetime) -> str:
     if audit.heartbeat_reason:
         return f"The heartbeat was not sent: {audit.heartbeat_reason}"
     if audit.heartbeat_at is None:
-        return "No heartbeat was sent: the deployment names no address for it."
+        return "No heartbeat was sent: the deployment names no address for it (TRIAGEOPS_HEARTBEAT_URL)."
     return f"The heartbeat last reached its address {_since(audit.heartbeat_at, now)} ago."
-
-
-def chart_of(found: Sequence[Standing], now: datetime) -> charts.Chart:
-    """Calls by the hour; red are those that failed."""
-    hours = _hours(now)
-    delivered, failed = dict.fromkeys(hours, 0), dict.fromkeys(hours, 0)
-    for one in found:
-        for hour in one.hours:
-            if hour.at in delivered:
-                delivered[hour.at] += hour.delivered
-                failed[hour.at] += hour.failed
-    total, bad = sum(delivered.values()) + sum(failed.values()), sum(failed.values())
-    title = f"{wording.plural(total, 'attempt')} in 24 hours, {wording.count(bad) if bad else 'none'} of them failed"
-    if not total:
-        return charts.Chart(
-            key="attempts", title="Attempts in 24 hours", size="small",
-            empty="What is delivered and what fails will appear here, hour by hour.",
-        )  # fmt: skip
-    series = [
-        {
-            "type": "bar",
-            "name": name,
-            "stack": "all",
-            "barMaxWidth": 24,
-            "data": data,
-            "itemStyle": {"color": colour},
-        }
-        for name, data, colour in (
-            ("delivered", [[stamp(at), delivered[at]] for at in hours], "var(--to-control)"),
-            ("failed", [[stamp(at), failed[at]] for at in hours], "var(--to-harm)"),
-        )
-    ]
-    frame = {
-        "animation": False,
-        "grid": {"left": 8, "right": 24, "top": 36, "bottom": 8, "containLabel": True},
-        "legend": {"data": ["delivered", "failed"], "show": True},
-        "tooltip": {"trigger": "axis"},
-        "xAxis": {"type": "time"},
-        "yAxis": {"type": "value", "name": "attempts in an hour", "minInterval": 1},
-        "series": series,
-    }
-    rows = tuple((at, wording.count(delivered[at]), wording.count(failed[at])) for at in reversed(hours))
-    return charts.Chart(
-        key="attempts", title=title, options=frame, columns=("Hour", "Delivered", "Failed"), rows=rows,
-        style="count", unit="attempts in an hour", size="small",
-    )  # fmt: skip
-
-
-def _hours(now: datetime) -> list[datetime]:
-    last = now.replace(minute=0, second=0, microsecond=0)
-    return [last - timedelta(hours=back) for back in range(24, -1, -1)]
-
-
-def _spark(one: Standing, now: datetime) -> list[tuple[float, float, float]]:
-    """For each hour: place, height of what was delivered, height of what failed, of 20."""
-    by_hour = {hour.at: hour for hour in one.hours}
-    most = max((hour.delivered + hour.failed for hour in one.hours), default=0)
-    found = []
-    for number, at in enumerate(_hours(now)):
-        hour = by_hour.get(at)
-        if hour is not None and most:
-            found.append((number * 4.0, 20 * hour.delivered / most, 20 * hour.failed / most))
-    return found
 
 
 def _rate(one: Standing, now: datetime) -> str:

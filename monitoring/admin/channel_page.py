@@ -2,11 +2,21 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.utils import timezone
+
+from monitoring import channel_settings, usefulness
 from monitoring.admin import channel_health
 from monitoring.admin.channel_form import ABOUT, STEPS, hook_address
+from monitoring.admin.opening import Admin, render, require
+from monitoring.admin.usefulness import told_of
+from monitoring.channel_uses import uses_of
 from monitoring.channels import registry
-from monitoring.models import Channel, DeliveryAttempt, MessageStatus, OutboxMessage
+from monitoring.models import Channel, DeliveryAttempt, MessageKind, MessageStatus, OutboxMessage
 from triageops import wording
 
 _ENDED = frozenset({MessageStatus.DELIVERED, MessageStatus.DEAD, MessageStatus.SUPERSEDED})
@@ -25,6 +35,56 @@ def page_of(channel: Channel, now: datetime) -> dict[str, Any]:
         if channel.previous_secret_until and channel.previous_secret_until > now
         else None,
     }
+
+
+def page_of_new(kind: str) -> dict[str, Any]:
+    return {
+        "title": f"New channel: {_title(kind)}",
+        "kinds": [
+            (title.partition(" (")[0], f"?kind={name}", name == kind) for name, title in registry.choices()
+        ],
+        "about": ABOUT[kind],
+        "steps": STEPS[kind],
+    }
+
+
+def uses(request: HttpRequest, channel_id: int) -> HttpResponse:
+    """What uses it and what people say of it, for the page's script: the page does not wait."""
+    require(request, *channel_health.VIEW)
+    channel = get_object_or_404(Channel, pk=channel_id)
+    context = {
+        "uses": uses_of(channel),
+        "told": told_of(usefulness.of_channel(channel, timezone.now())),
+        "channel": channel,
+    }
+    return TemplateResponse(request, "monitoring/channel_uses.html", context)
+
+
+def outcome(admin: Admin, request: HttpRequest, channel_id: int, message_id: UUID) -> HttpResponse:
+    """What came of a test message; the page asks again until it is known."""
+    require(request, *channel_health.VIEW)
+    rows = OutboxMessage.objects.filter(kind=MessageKind.TEST, channel=channel_id).select_related("channel")
+    message = get_object_or_404(rows, pk=message_id)
+    context = {"message": message, **outcome_of(message)}
+    if "HX-Request" in request.headers:
+        return TemplateResponse(request, "monitoring/channel_outcome_live.html", context)
+    return render(admin, request, "channel_outcome", f"Test of “{message.channel}”", **context)
+
+
+def new_secret(admin: Admin, request: HttpRequest, channel_id: int) -> HttpResponse:
+    """Asks, then makes one and shows it, which happens once."""
+    require(request, "monitoring.change_channel")
+    channel = get_object_or_404(Channel, pk=channel_id)
+    made = ""
+    if request.method == "POST" and channel_settings.is_signed(channel.kind):
+        made = channel_settings.rotate_secret(channel, timezone.now())
+        admin.log_change(request, channel, "Made a new signing secret.")
+    answer = render(
+        admin, request, "channel_secret", f"New secret of “{channel}”", channel=channel, made=made,
+        is_signed=channel_settings.is_signed(channel.kind),
+    )  # fmt: skip
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
 
 
 def outcome_of(message: OutboxMessage) -> dict[str, Any]:

@@ -3,39 +3,33 @@
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import UUID
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
-from monitoring import channel_settings, usefulness
-from monitoring.admin import channel_health, numbers
+from monitoring import channel_settings
+from monitoring.admin import channel_health, channel_page, numbers
 from monitoring.admin.channel_form import (
-    ABOUT,
     DEFAULT_KIND,
-    STEPS,
     ChannelForm,
     fields_of,
 )
-from monitoring.admin.channel_page import outcome_of, page_of
 from monitoring.admin.dialogs import ReasonForm, dialog, in_page
-from monitoring.admin.opening import render, require
+from monitoring.admin.usefulness import of_monitor
 from monitoring.admin.usefulness import page as usefulness_page
-from monitoring.admin.usefulness import told_of
 from monitoring.channel_health import Waiting, condition_of
 from monitoring.channel_settings import masked
-from monitoring.channel_uses import uses_of
 from monitoring.channels import registry
+from monitoring.channels.sink import Sink
 from monitoring.messages import enqueue_test
-from monitoring.models import Channel, MessageKind, OutboxMessage
+from monitoring.models import Channel
 from monitoring.tasks import wake_delivery
 from triageops.admin import NoDeleteAdmin, Tone, badge, moment
 
@@ -66,30 +60,25 @@ class ChannelAdmin(NoDeleteAdmin):
         return [
             path("health/", view(partial(channel_health.page, self)), name="monitoring_channel_health"),
             path("usefulness/", view(partial(usefulness_page, self)), name="monitoring_usefulness"),
+            path("usefulness/<int:monitor_id>/", view(of_monitor), name="monitoring_monitor_usefulness"),
             path("numbers/", view(partial(numbers.page, self)), name="monitoring_numbers"),
-            path("<int:channel_id>/health/", view(self.own_health), name="monitoring_channel_own_health"),
+            path("<int:channel_id>/health/", view(channel_page.uses), name="monitoring_channel_own_health"),
             path(
                 "<int:channel_id>/test/<uuid:message_id>/",
-                view(self.outcome),
+                view(partial(channel_page.outcome, self)),
                 name="monitoring_channel_outcome",
             ),
-            path("<int:channel_id>/new-secret/", view(self.new_secret), name="monitoring_channel_new_secret"),
+            path(
+                "<int:channel_id>/new-secret/",
+                view(partial(channel_page.new_secret, self)),
+                name="monitoring_channel_new_secret",
+            ),
             *super().get_urls(),
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Channel]:
-        return super().get_queryset(request).select_related("health", "template")
-
-    def own_health(self, request: HttpRequest, channel_id: int) -> HttpResponse:
-        """What uses it and what people say of it, for the page's script: the page does not wait."""
-        require(request, *channel_health.VIEW)
-        channel = get_object_or_404(Channel, pk=channel_id)
-        context = {
-            "uses": uses_of(channel),
-            "told": told_of(usefulness.of_channel(channel, timezone.now())),
-            "channel": channel,
-        }
-        return TemplateResponse(request, "monitoring/channel_uses.html", context)
+        rows = super().get_queryset(request).select_related("health", "template")
+        return rows.exclude(kind=Sink.name)
 
     @in_page
     @action(
@@ -112,36 +101,9 @@ class ChannelAdmin(NoDeleteAdmin):
         address = reverse("admin:monitoring_channel_outcome", args=[channel.pk, message.pk])
         return HttpResponse(headers={"HX-Redirect": address})
 
-    def outcome(self, request: HttpRequest, channel_id: int, message_id: UUID) -> HttpResponse:
-        """What came of a test message; the page asks again until it is known."""
-        require(request, *channel_health.VIEW)
-        rows = OutboxMessage.objects.filter(kind=MessageKind.TEST, channel=channel_id).select_related(
-            "channel"
-        )
-        message = get_object_or_404(rows, pk=message_id)
-        context = {"message": message, **outcome_of(message)}
-        if "HX-Request" in request.headers:
-            return TemplateResponse(request, "monitoring/channel_outcome_live.html", context)
-        return render(self, request, "channel_outcome", f"Test of “{message.channel}”", **context)
-
     @action(description="New secret", url_path="rotate", icon="key", permissions=["change"])
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:monitoring_channel_new_secret", args=[object_id]))
-
-    def new_secret(self, request: HttpRequest, channel_id: int) -> HttpResponse:
-        """Asks, then makes one and shows it, which happens once."""
-        require(request, "monitoring.change_channel")
-        channel = get_object_or_404(Channel, pk=channel_id)
-        made = ""
-        if request.method == "POST" and channel_settings.is_signed(channel.kind):
-            made = channel_settings.rotate_secret(channel, timezone.now())
-            self.log_change(request, channel, "Made a new signing secret.")
-        answer = render(
-            self, request, "channel_secret", f"New secret of “{channel}”", channel=channel, made=made,
-            is_signed=channel_settings.is_signed(channel.kind),
-        )  # fmt: skip
-        answer.headers["Cache-Control"] = "no-store"
-        return answer
 
     @in_page
     @action(
@@ -233,15 +195,9 @@ class ChannelAdmin(NoDeleteAdmin):
         context: dict[str, Any] = {"show_save_and_add_another": False, "show_save_and_continue": False}
         channel = self.get_object(request, object_id) if object_id else None
         if channel is not None and request.method == "GET":
-            context |= page_of(channel, timezone.now())
+            context |= channel_page.page_of(channel, timezone.now())
         elif object_id is None:
-            kind = _kind(request)
-            context |= {
-                "title": f"New channel: {registry.kind_named(kind).title}",
-                "kinds": [(title, f"?kind={name}", name == kind) for name, title in registry.choices()],
-                "about": ABOUT[kind],
-                "steps": STEPS[kind],
-            }
+            context |= channel_page.page_of_new(_kind(request))
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **context})
 
     def response_add(

@@ -65,7 +65,7 @@ class AttemptInline(ReadOnlyPermission, TabularInline):
 @admin.register(OutboxMessage)
 class OutboxMessageAdmin(ReadOnlyAdmin):
     list_display = ("title", "kind", "channel", "state", "attempt_count", "reason", "created", "next_try")
-    list_filter = ("status", "kind", "channel")
+    list_filter = ("status", "kind", "channel", "route")
     list_select_related = ("channel", "incident")
     paginator = EstimatedPaginator
     list_before_template = "monitoring/list_head.html"
@@ -73,8 +73,8 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
     empty_link, empty_link_text = "admin:monitoring_channel_changelist", "Channels, with a test"
     show_full_result_count = False
     fields = (
-        "incident", "channel", "kind", "state", "reason", "attempt_count", "created", "next_try", "expires",
-        "delivered", "webhook_id", "dedup_key", "payload",
+        "incident", "channel", "kind", "state", "reason", "because", "route", "step", "group_key", "suppressed_by",
+        "held_since", "attempt_count", "created", "next_try", "expires", "delivered", "webhook_id", "dedup_key", "payload",
     )  # fmt: skip
     readonly_fields = fields
     inlines = (AttemptInline,)
@@ -82,7 +82,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
     actions_detail = ("replay",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[OutboxMessage]:
-        return super().get_queryset(request).select_related("channel", "incident")
+        return super().get_queryset(request).select_related("channel", "incident", "route")
 
     def has_replay_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return request.user.has_perm("monitoring.change_outboxmessage")
@@ -147,6 +147,10 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
     @admin.display(description="next try", ordering="not_before")
     def next_try(self, message: OutboxMessage) -> SafeString:
         return moment(message.not_before if message.status == MessageStatus.PENDING else None, "–")
+
+    @admin.display(description="held back since")
+    def held_since(self, message: OutboxMessage) -> SafeString:
+        return moment(message.suppressed_since, "–", exact=True)
 
     @admin.display(description="given up at")
     def expires(self, message: OutboxMessage) -> SafeString:

@@ -81,7 +81,7 @@ class HoursAdmin(ModelAdmin):
             return badge("unknown")
         if hours.is_within(now):
             return badge("within", Tone.GOOD)
-        return badge("outside") + " " + format_html("begins {}", moment(hours.next_start(now), exact=True))
+        return format_html("{} until {}", badge("outside"), moment(hours.next_start(now), exact=True))
 
     @admin.display(description="the week")
     def week(self, row: Hours) -> SafeString:

@@ -18,14 +18,21 @@ from monitoring.admin.inbox_health import Health, health
 from monitoring.admin.inbox_lines import LINES_MAX, shown
 from monitoring.admin.opening import Admin, person, render, require
 from monitoring.inbox import Need
-from monitoring.models import Incident, Resolution
+from monitoring.models import Incident, MessageKind, Resolution
 from monitoring.tasks import wake_delivery
 from triageops import wording
 from triageops.admin import as_uuid
 
 VIEW = ("monitoring.view_incident", "monitoring.change_incident")
 _ACT = "monitoring.change_incident"
-_TOLD_MAX = 20
+_TOLD_MAX = 12
+_WORDS = {
+    MessageKind.TRIGGER: "fires",
+    MessageKind.ACKNOWLEDGE: "somebody takes care of it",
+    MessageKind.RESOLVE: "over",
+    MessageKind.REMINDER: "still fires",
+    MessageKind.TEST: "a test",
+}
 
 
 def page(admin: Admin, request: HttpRequest) -> HttpResponse:
@@ -38,17 +45,18 @@ def page(admin: Admin, request: HttpRequest) -> HttpResponse:
     user, may_act = person(request), request.user.has_perm(_ACT)
     entries, seen, told = inbox.read(), inbox.seen_by(user), inbox.told(_TOLD_MAX)
     standing = health(now)
-    etag = _etag(entries, seen and seen.seen_at, [one.pk for one in told], standing, may_act)
+    seen_at = None if seen is None else seen.seen_at
+    etag = _etag(entries, seen_at, [one.pk for one in told], standing, may_act)
     if "live" in request.GET:
         unchanged = get_conditional_response(request, etag=etag)
         if unchanged is not None:
             return unchanged
     request.__dict__["needing_count"] = sum(one.need == Need.SOMEBODY for one in entries)
-    context = _context(entries, seen and seen.seen_at, seen and seen.last_message_id, told)
+    context = _context(entries, seen_at, None if seen is None else seen.last_message_id, told)
     context |= {"health": standing, "may_act": may_act, "etag": etag, "resolutions": _reasons()}
     if "live" in request.GET:
         answer: HttpResponse = TemplateResponse(request, "monitoring/inbox_rows.html", context)
-        answer.headers |= {"ETag": etag, "Cache-Control": "private, no-cache"}
+        answer["ETag"], answer["Cache-Control"] = etag, "private, no-cache"
         return answer
     return render(admin, request, "inbox", "Inbox", **context)
 
@@ -66,9 +74,12 @@ def _context(
     rest = sum(len(line.entries) for line in found[LINES_MAX:])
     suspicions = len(entries) - len(opened)
     unread = sum(seen_at is None or one.opened_at > seen_at for one in opened)
-    news = [(one, last_message is None or one.pk > last_message) for one in told]
+    news = [
+        (one, _WORDS[MessageKind(one.kind)], last_message is None or one.pk > last_message) for one in told
+    ]
     return {
         "sentence": inbox.sentence(entries),
+        "needing": wanted,
         "tone": "harm" if wanted else "look" if opened else "neutral",
         "lines": lines,
         "rest": f"{wording.plural(rest, 'more incident is', 'more incidents are')} open, less urgent than these."
@@ -80,7 +91,7 @@ def _context(
         "unread_text": wording.plural(unread, "incident") + " opened since you last read the inbox"
         if unread
         else "",
-        "has_news": bool(unread or any(is_new for _, is_new in news)),
+        "has_news": bool(unread or any(is_new for _, _, is_new in news)),
     }
 
 
@@ -134,11 +145,11 @@ def _do(admin: Admin, request: HttpRequest) -> None:
 
 
 def _ids(chosen: Sequence[str]) -> list[UUID]:
-    """Of a story, which is chosen by one of its incidents: all of them."""
+    """Of a story: all of its incidents."""
     found: dict[UUID, None] = {}
     for text in chosen:
         kind, _, rest = text.rpartition(":")
-        found |= dict.fromkeys(inbox.story_of(as_uuid(rest)) if kind == "story" else [as_uuid(rest)])
+        found |= dict.fromkeys(inbox.story_named(rest) if kind == "story" else [as_uuid(rest)])
     return list(found)
 
 

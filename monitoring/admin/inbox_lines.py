@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from monitoring.admin.incident_page import state_badge
 from monitoring.inbox import Entry, Line
-from monitoring.incident_sentences import FLAG_WORDS, clock, flag_sentence
+from monitoring.incident_sentences import FLAG_WORDS, OF_SILENCE, clock, comments_of, flag_sentence
 from monitoring.labels import alertname_of
 from monitoring.models import Flag, Incident, IncidentFlag, IncidentState, Severity
 from monitoring.sentences import size_text
@@ -31,6 +31,7 @@ class Row:
     flags: Sequence[tuple[str, str]]
     """Words, and who, why and until when."""
     care: str
+    may_silence: bool
     is_unread: bool
 
     @property
@@ -46,6 +47,7 @@ class Row:
 class Story:
     """Many incidents as one line, the most urgent of them inside."""
 
+    key: str
     name: str
     count: str
     said: str
@@ -59,13 +61,18 @@ class Story:
 
 
 def shown(lines: Sequence[Line], seen_at: datetime | None) -> list[Row | Story]:
-    """The first lines, with their rows; two queries."""
+    """The first lines, with their rows; three queries."""
     top = lines[:LINES_MAX]
     wanted = [one.id for line in top for one in line.entries[:INSIDE_MAX]]
     known = _read(wanted)
+    comments = comments_of(flag for one in known.values() for flag in _flags(one))
     found: list[Row | Story] = []
     for line in top:
-        rows = [_row(known[one.id], one, seen_at) for one in line.entries[:INSIDE_MAX] if one.id in known]
+        rows = [
+            _row(known[one.id], one, seen_at, comments)
+            for one in line.entries[:INSIDE_MAX]
+            if one.id in known
+        ]
         if rows:
             found.append(_story(line, rows) if line.is_story else rows[0])
     return found
@@ -77,16 +84,22 @@ def _read(ids: Sequence[UUID]) -> Mapping[UUID, Incident]:
     return rows.in_bulk(ids)
 
 
-def _row(incident: Incident, entry: Entry, seen_at: datetime | None) -> Row:
-    flags: Sequence[IncidentFlag] = getattr(incident, "active_flags", ())
+def _flags(incident: Incident) -> Sequence[IncidentFlag]:
+    read: Sequence[IncidentFlag] = getattr(incident, "active_flags", ())
+    return read
+
+
+def _row(incident: Incident, entry: Entry, seen_at: datetime | None, comments: Mapping[str, str]) -> Row:
+    flags = _flags(incident)
     return Row(
         incident=incident,
         state=state_badge(incident),
         severity=severity_badge(incident),
         about=about(incident),
         size=size_text(incident),
-        flags=[(FLAG_WORDS[Flag(one.kind)], flag_sentence(one)) for one in flags],
+        flags=[(FLAG_WORDS[Flag(one.kind)], flag_sentence(one, comments)) for one in flags],
         care=_care(incident),
+        may_silence=not any(one.cause.startswith(OF_SILENCE) for one in flags),
         is_unread=seen_at is None or entry.opened_at > seen_at,
     )
 
@@ -122,6 +135,7 @@ def _story(line: Line, rows: Sequence[Row]) -> Story:
     incident = rows[0].incident
     query = f"?state=open&monitor__id__exact={incident.monitor_id}" if incident.monitor_id else "?state=open"
     return Story(
+        key=line.key,
         name=name,
         count=wording.count(len(line.entries)),
         said=", ".join(said),

@@ -61,7 +61,7 @@ def _button(
         icon=icon,
         permissions=[permission],
         variant=variant,
-        dialog=asked,  # type: ignore[arg-type]
+        dialog=asked,
     )
     return in_page(made)
 

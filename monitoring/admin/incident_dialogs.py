@@ -57,7 +57,7 @@ class ExtendForm(AcknowledgeForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         field = self.fields["length"]
-        field.choices = field.choices[1:]  # type: ignore[attr-defined]
+        field.choices = field.choices[1:]
         field.required = True
 
 

@@ -14,11 +14,9 @@ from monitoring.admin import monitor_moves
 from monitoring.admin.inbox import act_on_each
 from monitoring.admin.incident_dialogs import incident_of
 from monitoring.admin.opening import person
+from monitoring.incident_sentences import OF_SILENCE
 from monitoring.models import Flag, Incident, IncidentFlag, Resolution, Usefulness
 from monitoring.tasks import wake_delivery
-
-_SILENCE = "silence:"
-"""How the cause of a flag begins that a silence has set."""
 
 Form = Any
 
@@ -31,9 +29,9 @@ def silence_of(incident: Incident) -> UUID | None:
         if known is None
         else next((one for one in known if one.kind == Flag.SILENCED), None)
     )
-    if flag is None or not flag.cause.startswith(_SILENCE):
+    if flag is None or not flag.cause.startswith(OF_SILENCE):
         return None
-    return UUID(flag.cause.removeprefix(_SILENCE))
+    return UUID(flag.cause.removeprefix(OF_SILENCE))
 
 
 def _move(

@@ -10,10 +10,11 @@ from monitoring import chain
 from monitoring.admin.deliveries import status_badge
 from monitoring.evidence import Evidence
 from monitoring.exporting import times_of
-from monitoring.incident_sentences import event_sentence, flag_sentence
+from monitoring.incident_sentences import comments_of, event_sentence, flag_sentence
 from monitoring.models import (
     Incident,
     IncidentEvent,
+    IncidentFlag,
     IncidentState,
     MessageStatus,
     OutboxMessage,
@@ -41,7 +42,7 @@ def story(incident: Incident) -> dict[str, Any]:
     messages = list(rows.order_by("channel__name", "seq").prefetch_related("attempts")[:MESSAGES_MAX])
     changes = _changes(incident)
     return {
-        "flags": [flag_sentence(one) for one in getattr(incident, "active_flags", ())],
+        "flags": _flags(incident),
         "timeline": _timeline(incident, events, messages, changes),
         "deliveries": [(message, status_badge(message)) for message in messages],
         "told_sentence": _told(incident, messages),
@@ -50,6 +51,12 @@ def story(incident: Incident) -> dict[str, Any]:
         "done": changes,
         "concerned": _concerned(incident),
     }
+
+
+def _flags(incident: Incident) -> list[str]:
+    active: Sequence[IncidentFlag] = getattr(incident, "active_flags", ())
+    comments = comments_of(active)
+    return [flag_sentence(one, comments) for one in active]
 
 
 def _timeline(
@@ -110,8 +117,11 @@ def _told(incident: Incident, messages: Sequence[OutboxMessage]) -> str:
     if told == names:
         return f"{', '.join(sorted(told))}."
     missing = ", ".join(sorted(names - told))
-    head = f"{', '.join(sorted(told))} so far" if told else "Nobody yet"
-    return f"{head}; not {missing}." if told else f"{head}: there are messages for {missing}."
+    return (
+        f"{', '.join(sorted(told))} so far; not {missing}."
+        if told
+        else f"Nobody yet; there are messages for {missing}."
+    )
 
 
 def _times(incident: Incident, events: Sequence[IncidentEvent]) -> list[tuple[str, str]]:

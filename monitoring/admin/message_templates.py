@@ -17,8 +17,8 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from monitoring import texts
 from monitoring.admin.opening import require
-from monitoring.payloads import incident_payload
 from monitoring.models import Incident, IncidentState, MessageKind, MessageTemplate
+from monitoring.payloads import incident_payload
 from monitoring.text_filters import FILTERS
 from triageops.admin import Tone, as_uuid, badge, moment
 
@@ -26,7 +26,7 @@ OFFERED = 20
 """Incidents that a preview may be made on."""
 
 START_TITLE = (
-    "{{ incident.state|upper }}: {{ incident.title }}{% if count != 1 %} and {{ count }} in all{% endif %}"
+    "{{ incident.state|upper }}: {{ incident.title }}{% if count != 1 %} ({{ count }} in all){% endif %}"
 )
 START_BODY = """{% for one in incidents %}{{ one.title }}
 Since {{ one.since }}, {{ one.where }}.

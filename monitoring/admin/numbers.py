@@ -69,11 +69,13 @@ def _sentence(months: list[Month], now: datetime) -> str:
 def _line(month: Month) -> Line:
     return Line(
         month,
-        f"{month.start:%B %Y}",
+        f"{month.start:%b %Y}",
         _told(month.detect),
         _told(month.acknowledge),
         _told(month.resolve),
-        f"{month.false_count} of {few(month.promised)}",
+        f"{month.false_count} of {few(month.promised)}"
+        if month.promised or month.false_count
+        else wording.MISSING,
     )
 
 
@@ -81,7 +83,7 @@ def _told(one: Durations) -> str:
     return (
         wording.MISSING
         if one.median is None
-        else f"{wording.seconds(one.median)} / {wording.seconds(one.p90)}"
+        else f"{wording.seconds(one.median)} /\n{wording.seconds(one.p90)}"
     )
 
 

@@ -15,7 +15,7 @@ from monitoring.admin.opening import Admin, render
 from monitoring.admin.route_tree import picture
 from monitoring.labels import labels_of
 from monitoring.models import Incident
-from monitoring.route_preview import Preview, Told, preview
+from monitoring.route_preview import YEARS, HeldBack, Preview, Told, preview
 from triageops import wording
 
 MOST_INCIDENTS = 50
@@ -56,13 +56,13 @@ class PreviewForm(forms.Form):
             at = parse_datetime(text)
         except ValueError:
             at = None
-        if at is None:
+        if at is None or not YEARS[0] <= at.year <= YEARS[1]:
             raise forms.ValidationError(f"“{text}” is no time; write it as 2026-01-31 22:00.")
         return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def page(admin: Admin, request: HttpRequest) -> HttpResponse:
-    incidents = list(Incident.objects.select_related("monitor").order_by("-id")[:MOST_INCIDENTS])
+    incidents = list(Incident.objects.genuine().select_related("monitor").order_by("-id")[:MOST_INCIDENTS])
     asked = request.GET if request.GET else None
     form = PreviewForm(asked, incidents=incidents)
     context: dict[str, Any] = {
@@ -79,7 +79,7 @@ def page(admin: Admin, request: HttpRequest) -> HttpResponse:
             "found": found,
             "labels": sorted(found.labels.items()),
             "sentence": sentence(found),
-            "tone": "look" if not found.told or found.held_back else "good",
+            "tone": "look" if not found.told or holding_of(found) else "good",
             "tree": picture(root, verdicts) if root else None,
             "rows": _rows(found),
         }
@@ -91,30 +91,36 @@ def sentence(found: Preview) -> str:
     if not told:
         return "Nobody would be told of it."
     names = ", ".join(dict.fromkeys(one.channel.name for one in told))
-    after = (told[0].at - found.at).total_seconds()
-    when = "at once" if after <= 0 else f"after {wording.seconds(after)}"
-    said = f"{names} would be told, the first {when}."
-    return f"{said} But it is held back now: {found.held_back[0].why}" if found.held_back else said
+    said = f"{names} would be told, the first {_after(told[0].at, found)}."
+    steps = [one for way in found.ways for step in way.steps for one in step.told if one.channel.is_enabled]
+    earlier = min((one for one in steps if one.at < told[0].at), key=lambda one: one.at, default=None)
+    if earlier:
+        said += f" Before that, {_after(earlier.at, found)}, {earlier.channel.name} is told unless somebody acknowledges it."
+    holding = holding_of(found)
+    return f"{said} But it is held back then, by {holding[0].why}." if holding else said
+
+
+def holding_of(found: Preview) -> list[HeldBack]:
+    """What still holds it back when the first would be told."""
+    steps = [one for way in found.ways for step in way.steps for one in step.told]
+    first = min((one.at for one in (*found.told, *steps)), default=found.at)
+    return [one for one in found.held_back if one.until is None or one.until > first]
+
+
+def _after(at: datetime, found: Preview) -> str:
+    seconds = (at - found.at).total_seconds()
+    return "at once" if seconds <= 0 else f"after {wording.seconds(seconds)}"
 
 
 def _rows(found: Preview) -> list[dict[str, Any]]:
     """Every time at which somebody is told, in order."""
 
-    def row(told: Told, way: str, after: float) -> dict[str, Any]:
-        return {
-            "told": told,
-            "way": way,
-            "after": "at once" if after <= 0 else f"after {wording.seconds(after)}",
-        }
+    def row(told: Told, way: str) -> dict[str, Any]:
+        return {"told": told, "way": way, "after": _after(told.at, found)}
 
-    def after(told: Told) -> float:
-        return (told.at - found.at).total_seconds()
-
-    rows = [row(one, "the monitor", after(one)) for one in found.directly]
+    rows = [row(one, "no route") for one in found.directly]
     for way in found.ways:
         path = " → ".join(hop.name for hop in way.leaf.path)
-        rows += [row(one, path, after(one)) for one in way.told]
-        rows += [
-            row(one, f"{path}, step {step.number}", after(one)) for step in way.steps for one in step.told
-        ]
+        rows += [row(one, path) for one in way.told]
+        rows += [row(one, f"{path}, step {step.number}") for step in way.steps for one in step.told]
     return sorted(rows, key=lambda one: one["told"].at)

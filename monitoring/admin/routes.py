@@ -1,5 +1,6 @@
 """Routes: the tree with a form for each, a preview of who would be told, and an Alertmanager configuration taken over."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -92,8 +93,9 @@ class RouteAdmin(NoDeleteAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         require(request, *VIEW)
-        route = _found(object_id)
-        root = routes.tree()
+        rows = routes.stored()
+        route = _found(object_id, rows)
+        root = routes.tree_of(rows)
         may_change = request.user.has_perm(CHANGE)
         form = RouteForm(
             request.POST if request.method == "POST" and may_change else None,
@@ -121,6 +123,7 @@ class RouteAdmin(NoDeleteAdmin):
             route.name,
             form=form,
             route=route,
+            parent=next((row for row in rows if row.pk == route.parent_id), None),
             may_change=may_change,
             may_remove=request.user.has_perm(REMOVE),
             history=reverse("admin:monitoring_route_history", args=[route.pk]),
@@ -139,9 +142,9 @@ class RouteAdmin(NoDeleteAdmin):
     def remove(self, request: HttpRequest, route_id: int) -> HttpResponse:
         """What goes with it, then the question."""
         require(request, REMOVE)
-        route = _found(str(route_id))
-        rows = {row.pk: row for row in Route.objects.all()}
-        below = route_settings.below(route, rows)
+        rows = list(Route.objects.all())
+        route = _found(str(route_id), rows)
+        below = route_settings.below(route, {row.pk: row for row in rows})
         if request.method == "POST":
             try:
                 count = route_settings.remove(route_id, with_below=True)
@@ -163,9 +166,8 @@ class RouteAdmin(NoDeleteAdmin):
         return route_import_page.page(self, request)
 
 
-def _found(text: str) -> Route:
-    rows = Route.objects.select_related("hours").prefetch_related("channels", "steps__channels")
-    route = rows.filter(pk=int(text)).first() if text.isdecimal() and len(text) < 18 else None
+def _found(text: str, rows: Iterable[Route]) -> Route:
+    route = next((row for row in rows if str(row.pk) == text), None)
     if route is None:
         raise Http404
     return route

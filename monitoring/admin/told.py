@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from monitoring import routes, why_told
 from monitoring.admin.deliveries import status_badge
 from monitoring.admin.opening import Admin, keep_count, needing_count, render, require
+from monitoring.incident_sentences import comments_of, flag_sentence
 from monitoring.labels import labels_of
 from monitoring.models import Channel, Incident, OutboxMessage
 from monitoring.why_told import Answer, Asked, Fate
@@ -30,6 +31,8 @@ def page(admin: Admin, request: HttpRequest, incident_id: UUID) -> HttpResponse:
     asked = Asked(routes.tree(), labels_of(incident), incident.opened_at)
     named = () if incident.monitor is None else incident.monitor.channels.values_list("pk", flat=True)
     every = why_told.answers(incident, channels, messages_of(incident), asked, named)
+    flags = list(incident.flags.all())
+    comments = comments_of(flags)
     chosen, said = _chosen(every, request.GET.get("channel", ""), request.GET.get("who", "").strip())
     return render(
         admin,
@@ -44,7 +47,7 @@ def page(admin: Admin, request: HttpRequest, incident_id: UUID) -> HttpResponse:
         who=request.GET.get("who", "").strip(),
         said=said,
         answers=[(one, _badge(one), [(row, status_badge(row)) for row in one.messages]) for one in chosen],
-        flags=incident.flags.all(),
+        flags=[(flag_sentence(one, comments), one) for one in flags],
         labels=sorted(asked.labels.items()),
         has_routes=asked.root is not None,
     )

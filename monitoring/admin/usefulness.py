@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from monitoring import usefulness
 from monitoring.admin.opening import Admin, render, require
-from monitoring.usefulness import Judgements, Suggestion, Verdict
+from monitoring.models import Monitor
+from monitoring.noise import Judgements, Suggestion
+from monitoring.usefulness import Verdict
 from triageops import charts, wording
 
 MOST_DRAWN = 30
@@ -71,6 +75,13 @@ def page(admin: Admin, request: HttpRequest) -> HttpResponse:
     )  # fmt: skip
 
 
+def of_monitor(request: HttpRequest, monitor_id: int) -> HttpResponse:
+    """A part of the monitor's page, for its script: the page does not wait."""
+    require(request, "monitoring.view_monitor", "monitoring.change_monitor")
+    told = told_of(usefulness.of_monitor(get_object_or_404(Monitor, pk=monitor_id), timezone.now()))
+    return TemplateResponse(request, "monitoring/usefulness_told.html", {"told": told})
+
+
 def _sentence(found: usefulness.Usefulnesses) -> str:
     total = found.total
     if not found.incident_count:
@@ -100,8 +111,8 @@ def _chart(found: usefulness.Usefulnesses) -> charts.Chart:
         "animation": False,
         "grid": {"left": 8, "right": 24, "top": 16, "bottom": 8, "containLabel": True},
         "tooltip": {"trigger": "item"},
-        "xAxis": {"type": "value", "min": 0, "max": 1},
-        "yAxis": {"type": "category", "data": names, "axisLabel": {"width": 110, "overflow": "truncate"}},
+        "xAxis": {"type": "value", "min": 0, "max": 1, "interval": 0.25},
+        "yAxis": {"type": "category", "data": names, "axisLabel": {"width": 110, "overflow": "break", "lineHeight": 14}},
         "series": [
             {
                 "type": "custom", "renderItem": "whisker", "data": bars, "silent": True, "itemStyle": colour,

@@ -7,13 +7,14 @@ from typing import Any
 from django.db import transaction
 
 from monitoring import flapping
-from monitoring.chain import append
+from monitoring.chain import IncidentChanged, append
 from monitoring.incidents.moving import conclude
 from monitoring.incidents.opening import open_unless_known
 from monitoring.incidents.recovering import recover, relapse, worsen
-from monitoring.locking import locked
+from monitoring.locking import locked_open
 from monitoring.models import EventKind, Incident, Resolution, Severity, Signal, Source
 
+_TRIES = 5
 _GRAVER = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2, Severity.CRITICAL: 3}
 
 
@@ -49,42 +50,33 @@ def report(
         expected_until=expected_until,
         evidence=dict(evidence or {}),
     )
-    with transaction.atomic():
-        details = {"onset_at": incident.onset_at.isoformat(), "key": key}
-        if open_unless_known(incident, details=details, by=None, actor=actor, now=now):
-            return incident
-        found = Incident.objects.open().filter(source=source, slice_key=key).first()
-        if found is not None:
-            known = locked(found.pk)
-            if known.is_open:
+    for _ in range(_TRIES):
+        with transaction.atomic():
+            # A repetition is the usual case.
+            known = _open(source, key)
+            if known is not None:
                 _go_on(known, incident, now)
                 return known
-    # It was resolved at this very moment.
-    return report(
-        source,
-        key,
-        title=title,
-        severity=severity,
-        labels=labels,
-        annotations=annotations,
-        onset_at=onset_at,
-        actor=actor,
-        now=now,
-        expected_until=expected_until,
-        evidence=evidence,
-    )
+            details = {"onset_at": incident.onset_at.isoformat(), "key": key}
+            if open_unless_known(incident, details=details, by=None, actor=actor, now=now):
+                return incident
+        # Another one opened it at this very moment, or ended it.
+    raise IncidentChanged(f"The incident of {key} is opened and ended again and again.")
+
+
+def _open(source: Source, key: str) -> Incident | None:
+    """The open one of this key, locked."""
+    found = Incident.objects.open().filter(source=source, slice_key=key).first()
+    return None if found is None else locked_open(found.pk)
 
 
 def report_over(
     source: Source, key: str, *, actor: str, now: datetime, ended_at: datetime | None = None
 ) -> Incident | None:
     """The source says that it is over; None when nothing of this key is open."""
-    found = Incident.objects.open().filter(source=source, slice_key=key).first()
-    if found is None:
-        return None
     with transaction.atomic():
-        incident = locked(found.pk)
-        if incident.is_open:
+        incident = _open(source, key)
+        if incident is not None:
             over(incident, Resolution.REPORTED_OVER, actor=actor, now=now, ended_at=ended_at)
     return incident
 

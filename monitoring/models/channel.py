@@ -4,6 +4,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from monitoring.channels import registry
+from monitoring.channels.sink import Sink
 from monitoring.channels.webhook import new_secret
 from monitoring.models.template import MessageTemplate
 
@@ -14,6 +15,10 @@ SETTINGS = ("url", "secret", "recipients")
 class ChannelQuerySet(models.QuerySet["Channel"]):
     def enabled(self) -> Self:
         return self.filter(is_enabled=True)
+
+    def of_people(self) -> Self:
+        """Without the product's own one, which tells nobody."""
+        return self.exclude(kind=Sink.name)
 
     def taking_experiments(self) -> Self:
         return self.filter(takes_experiments=True)

@@ -118,7 +118,8 @@ def _channel(
         )
         value = ""
     for other in config:
-        if other != field and other not in {"name", f"{field}_file"}:
+        is_same = other == "send_resolved" and notes.is_true(config[other], f"{place}.{other}")
+        if other != field and other not in {"name", f"{field}_file"} and not is_same:
             _note_field(kind, other, f"{place}.{other}", notes)
     return PlannedChannel(
         name=name,

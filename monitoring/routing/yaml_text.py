@@ -1,5 +1,7 @@
 """YAML that people hand in: read to plain text, lists and mappings, within bounds."""
 
+import re
+
 import yaml
 
 BYTES_MAX = 256_000
@@ -7,6 +9,8 @@ NODES_MAX = 50_000
 """Values, with every alias counted for all that it stands for."""
 
 DEPTH_MAX = 50
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class InvalidConfiguration(ValueError):
@@ -67,6 +71,10 @@ def _check_size(text: str) -> None:
         elif isinstance(event, yaml.ScalarEvent):
             size = 1
             sizes |= {event.anchor: 1} if event.anchor else {}
+            if _UNSTORABLE.search(event.value):
+                raise InvalidConfiguration(
+                    f"Line {line}: a text holds a NUL character or half a surrogate pair; remove it."
+                )
         if len(opened) > DEPTH_MAX:
             raise InvalidConfiguration(f"Line {line}: it is nested more than {DEPTH_MAX} deep; flatten it.")
         opened[-1] = (opened[-1][0], opened[-1][1] + size)

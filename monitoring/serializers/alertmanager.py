@@ -9,8 +9,8 @@ from django.utils.dateparse import parse_datetime
 
 from monitoring.causes import Causes
 from monitoring.labels import labels_of
-from monitoring.payloads import incident_url
 from monitoring.models import Flag, Incident, Silence
+from monitoring.payloads import incident_url
 from monitoring.routing.matchers import MATCHERS_MAX, InvalidMatcher, Matcher, from_api
 from monitoring.silences import state_of
 

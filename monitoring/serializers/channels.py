@@ -30,7 +30,9 @@ class ChannelSerializer(serializers.ModelSerializer[Channel]):
     template = serializers.SlugRelatedField[Any](slug_field="name", read_only=True)
     has_secret = serializers.SerializerMethodField()
     has_inbound_secret = serializers.SerializerMethodField()
-    health = serializers.SerializerMethodField(help_text="Null before the first message.")
+    health = ChannelHealthSerializer(
+        read_only=True, allow_null=True, help_text="Null before the first message."
+    )
 
     class Meta:
         model = Channel
@@ -47,10 +49,6 @@ class ChannelSerializer(serializers.ModelSerializer[Channel]):
 
     def get_has_inbound_secret(self, row: Channel) -> bool:
         return bool(row.inbound_secret)
-
-    def get_health(self, row: Channel) -> ChannelHealthSerializer | None:
-        health = getattr(row, "health", None)
-        return None if health is None else ChannelHealthSerializer(health).data  # type: ignore[return-value]
 
 
 class ChannelMadeSerializer(ChannelSerializer):

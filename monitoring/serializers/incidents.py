@@ -92,7 +92,7 @@ class AcknowledgeSerializer(StrictSerializer):
 
 
 class ResolveSerializer(StrictSerializer):
-    resolution = WordField([str(one) for one in PERSONS_RESOLUTIONS])
+    resolution = WordField([(one.value, one.label) for one in PERSONS_RESOLUTIONS])
     note = TextField(required=False, default="", allow_blank=True, max_length=NOTE_MAX)
 
 
@@ -101,4 +101,4 @@ class CommentSerializer(StrictSerializer):
 
 
 class JudgeSerializer(StrictSerializer):
-    usefulness = WordField(Usefulness.values)
+    usefulness = WordField(Usefulness.choices)

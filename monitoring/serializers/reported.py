@@ -27,7 +27,7 @@ class ReportSerializer(StrictSerializer):
 
     key = TextField(max_length=KEY_MAX)
     title = TextField(max_length=300)
-    severity = WordField(Severity.values, default=Severity.WARNING)
+    severity = WordField(Severity.choices, default=Severity.WARNING)
     labels = serializers.DictField(
         required=False, help_text=f"Texts: at most {LABELS_MAX}, of {VALUE_MAX} characters each."
     )

@@ -7,7 +7,7 @@ from rest_framework import serializers
 from experiments.serializers import StrictSerializer, TextField, WordField
 from monitoring.models import Digest, EscalationStep, Outside, Route
 from monitoring.route_import import Act
-from monitoring.route_preview import Preview
+from monitoring.route_preview import Preview, Way
 from monitoring.route_values import STEP_MAX_SECONDS, STEP_MIN_SECONDS, STEPS_MAX
 from monitoring.routing.matchers import parse
 from monitoring.routing.tree import Outcome
@@ -41,7 +41,7 @@ class MatcherSerializer(serializers.Serializer[object]):
 class RouteSerializer(serializers.ModelSerializer[Route]):
     """One route. What is null is as its parent's; channels that are empty too, unless it tells nobody."""
 
-    parent = serializers.IntegerField(source="parent_id", allow_null=True)
+    parent: Any = serializers.IntegerField(source="parent_id", allow_null=True)
     matchers = serializers.ListField(child=serializers.CharField())
     parsed_matchers = serializers.SerializerMethodField()
     channels = serializers.SlugRelatedField[Any](slug_field="name", many=True, read_only=True)
@@ -76,7 +76,7 @@ class RouteInputSerializer(StrictSerializer):
     """Needs `name`. Without `parent` it hangs below the first route, or is it. Channels and hours go by their names."""
 
     name = TextField(max_length=100)
-    parent = serializers.IntegerField(required=False, allow_null=True)
+    parent: Any = serializers.IntegerField(required=False, allow_null=True)
     position = serializers.IntegerField(
         required=False, min_value=0, help_text="Among its siblings, from 0; left out: the last."
     )
@@ -104,7 +104,7 @@ class RouteInputSerializer(StrictSerializer):
     digest_zone = TextField(required=False, max_length=64)
     hours = TextField(required=False, allow_null=True, max_length=100)
     outside = WordField(Outside.values, required=False)
-    steps = StepInputSerializer(many=True, required=False, max_length=STEPS_MAX)
+    steps = serializers.ListField(child=StepInputSerializer(), required=False, max_length=STEPS_MAX)
 
     def to_internal_value(self, data: Any) -> Any:
         for name, value in data.items() if isinstance(data, dict) else ():
@@ -122,7 +122,7 @@ class RouteInputSerializer(StrictSerializer):
         return super().to_internal_value(data)
 
 
-class PreviewInputSerializer(StrictSerializer):
+class RoutePreviewInputSerializer(StrictSerializer):
     """Either `labels`, or the id of an `incident`."""
 
     labels = serializers.DictField(child=TextField(allow_blank=True, max_length=2_000), required=False)
@@ -145,6 +145,7 @@ class ToldSerializer(serializers.Serializer[object]):
     is_enabled = serializers.BooleanField(source="channel.is_enabled")
     at = serializers.DateTimeField()
     why = serializers.CharField()
+    is_again = serializers.BooleanField(help_text="Another way tells it the same already; it is told once.")
 
 
 class WayStepSerializer(serializers.Serializer[object]):
@@ -170,7 +171,7 @@ class WaySerializer(serializers.Serializer[object]):
     told = ToldSerializer(many=True)
     steps = WayStepSerializer(many=True)
 
-    def get_repeat_interval_seconds(self, way: Any) -> int:
+    def get_repeat_interval_seconds(self, way: Way) -> int:
         return round(way.leaf.repeat_interval.total_seconds())
 
 
@@ -191,7 +192,7 @@ class HeldBackSerializer(serializers.Serializer[object]):
     cause = serializers.CharField()
 
 
-class PreviewSerializer(serializers.Serializer[Preview]):
+class RoutePreviewSerializer(serializers.Serializer[Preview]):
     labels = serializers.DictField(child=serializers.CharField())
     at = serializers.DateTimeField()
     has_routes = serializers.BooleanField()

@@ -130,7 +130,7 @@ class SpanSerializer(serializers.Serializer[object]):
     ends_at = serializers.DateTimeField()
 
 
-class WindowSerializer(serializers.ModelSerializer[MaintenanceWindow]):
+class MaintenanceWindowSerializer(serializers.ModelSerializer[MaintenanceWindow]):
     """`words` says it in plain words; `open` is the time at which it is open now, `next` the next one."""
 
     matchers = serializers.ListField(child=serializers.DictField())
@@ -157,7 +157,7 @@ class WindowSerializer(serializers.ModelSerializer[MaintenanceWindow]):
         return _span(windows.next_after(window, _now(window)))
 
 
-class WindowInputSerializer(StrictSerializer):
+class MaintenanceWindowInputSerializer(StrictSerializer):
     """Once: `starts_at` and `ends_at`. Weekly: `weekdays`, `start` and `duration_seconds`. Monthly: `month_day` and those."""
 
     name = TextField(max_length=100)

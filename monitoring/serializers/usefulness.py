@@ -4,8 +4,9 @@ from typing import Any
 
 from rest_framework import serializers
 
+from monitoring.noise import Judgements
 from monitoring.numbers import Month
-from monitoring.usefulness import Judgements, Verdict
+from monitoring.usefulness import Verdict
 
 
 class IntervalSerializer(serializers.Serializer[object]):

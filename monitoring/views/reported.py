@@ -73,9 +73,8 @@ class AlertmanagerHookView(APIView):
 class PagerDutyHookView(APIView):
     """Signed instead of opened with a key."""
 
-    authentication_classes: ClassVar = []
-    permission_classes: ClassVar = []
-    required_scopes: ClassVar = {}
+    authentication_classes = ()
+    permission_classes = ()
 
     @extend_schema(
         operation_id="hooks_pagerduty",

@@ -17,9 +17,9 @@ from monitoring.route_preview import preview
 from monitoring.serializers.routes import (
     ImportedSerializer,
     ImportInputSerializer,
-    PreviewInputSerializer,
-    PreviewSerializer,
     RouteInputSerializer,
+    RoutePreviewInputSerializer,
+    RoutePreviewSerializer,
     RouteSerializer,
 )
 from monitoring.views.opened import READ_REFUSALS, REFUSALS, body_of, chosen, page
@@ -97,12 +97,12 @@ class RoutesPreviewView(APIView):
 
     @extend_schema(
         operation_id="routes_preview",
-        request=PreviewInputSerializer,
-        responses={200: PreviewSerializer} | REFUSALS,
+        request=RoutePreviewInputSerializer,
+        responses={200: RoutePreviewSerializer} | REFUSALS,
     )
     def post(self, request: Request) -> Response:
         """Who would be told of this, when and why, and which routes refused it. Nothing is sent."""
-        body = body_of(PreviewInputSerializer, request)
+        body = body_of(RoutePreviewInputSerializer, request)
         at = body.get("at") or timezone.now()
         incident = None
         if "incident" in body:
@@ -110,7 +110,7 @@ class RoutesPreviewView(APIView):
             if incident is None:
                 raise NotFound("There is no incident with this id.")
         labels = labels_of(incident) if incident else body["labels"]
-        return Response(PreviewSerializer(preview(labels, at, incident)).data)
+        return Response(RoutePreviewSerializer(preview(labels, at, incident)).data)
 
 
 class RoutesImportView(APIView):

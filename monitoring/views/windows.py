@@ -12,7 +12,12 @@ from rest_framework.views import APIView
 from feedback.models import Scope
 from monitoring import window_rows
 from monitoring.models import MaintenanceWindow
-from monitoring.serializers.silences import WindowInputSerializer, WindowSerializer, seen_at, shown_at
+from monitoring.serializers.silences import (
+    MaintenanceWindowInputSerializer,
+    MaintenanceWindowSerializer,
+    seen_at,
+    shown_at,
+)
 from monitoring.tasks import wake_delivery
 from monitoring.views.opened import READ_REFUSALS, REFUSALS, body_of, chosen, page
 from monitoring.views.silences import caller
@@ -22,16 +27,21 @@ from triageops.rest import Conflict, InvalidInput, NotFound
 class WindowsView(APIView):
     required_scopes: ClassVar = {"GET": Scope.INCIDENTS_READ, "POST": Scope.INCIDENTS_WRITE}
 
-    @extend_schema(operation_id="maintenance_windows_list", responses=WindowSerializer(many=True))
+    @extend_schema(operation_id="maintenance_windows_list", responses=MaintenanceWindowSerializer(many=True))
     def get(self, request: Request) -> Response:
         """All maintenance windows, the newest first."""
         chosen(request, {})
-        return page(seen_at(MaintenanceWindow.objects.all(), timezone.now()), request, self, WindowSerializer)
+        return page(
+            seen_at(MaintenanceWindow.objects.all(), timezone.now()),
+            request,
+            self,
+            MaintenanceWindowSerializer,
+        )
 
     @extend_schema(
         operation_id="maintenance_windows_create",
-        request=WindowInputSerializer,
-        responses={201: WindowSerializer} | REFUSALS,
+        request=MaintenanceWindowInputSerializer,
+        responses={201: MaintenanceWindowSerializer} | REFUSALS,
     )
     def post(self, request: Request) -> Response:
         """A planned time of silence, once or again and again.
@@ -40,7 +50,7 @@ class WindowsView(APIView):
         "zone": "Europe/Berlin"}`
         """
         window = MaintenanceWindow(created_by=caller(request), starts_at=timezone.now())
-        return Response(_told(_saved(window, body_of(WindowInputSerializer, request))), status=201)
+        return Response(_told(_saved(window, body_of(MaintenanceWindowInputSerializer, request))), status=201)
 
 
 class WindowView(APIView):
@@ -50,19 +60,21 @@ class WindowView(APIView):
         "DELETE": Scope.INCIDENTS_WRITE,
     }
 
-    @extend_schema(operation_id="maintenance_windows_read", responses={200: WindowSerializer} | READ_REFUSALS)
+    @extend_schema(
+        operation_id="maintenance_windows_read", responses={200: MaintenanceWindowSerializer} | READ_REFUSALS
+    )
     def get(self, _request: Request, window_id: int) -> Response:
         """One maintenance window."""
         return Response(_told(_window(window_id)))
 
     @extend_schema(
         operation_id="maintenance_windows_change",
-        request=WindowInputSerializer,
-        responses={200: WindowSerializer} | REFUSALS,
+        request=MaintenanceWindowInputSerializer,
+        responses={200: MaintenanceWindowSerializer} | REFUSALS,
     )
     def patch(self, request: Request, window_id: int) -> Response:
         """Change what is sent."""
-        body = body_of(WindowInputSerializer, request, partial=True)
+        body = body_of(MaintenanceWindowInputSerializer, request, partial=True)
         return Response(_told(_saved(_window(window_id), body)))
 
     @extend_schema(operation_id="maintenance_windows_delete", responses={204: None} | READ_REFUSALS)
@@ -74,7 +86,7 @@ class WindowView(APIView):
 
 
 def _told(window: MaintenanceWindow) -> Any:
-    return WindowSerializer(shown_at(window, timezone.now())).data
+    return MaintenanceWindowSerializer(shown_at(window, timezone.now())).data
 
 
 def _window(window_id: int) -> MaintenanceWindow:

@@ -10,9 +10,9 @@ from feedback import ingest, rollups
 from feedback.models import ALL_SCOPES, ApiKey, Direction, MetricKind, QualityMetric
 from feedback.shapes import FeedbackShape, ResponseShape
 from feedback.tables import FEEDBACK, RESPONSES
-from monitoring import backtests, checks, incidents
+from monitoring import backtests, checks, incidents, route_settings
 from monitoring import lifecycle as monitoring_lifecycle
-from monitoring.models import Channel, Incident, Marker, Monitor, MonitorSlice, Signal
+from monitoring.models import Channel, Hours, Incident, Marker, Monitor, MonitorSlice, Signal
 from triageops.observability import jobs
 
 WEIGHTS = {"gpt-4": 5_000, "claude-2": 3_000, "llama2-70b": 2_000}
@@ -198,6 +198,8 @@ def everything(now: datetime, days: float = 7.0) -> Incident:
     experiment(now)
     schedule(now)
     found = found_incident(now)
+    Hours.objects.create(name="office", zone="UTC", ranges="mon-fri 09:00-17:00")
+    route_settings.create({"name": "everything"})
     release(now)
     backtests.ask(Monitor.objects.get(), by=None, now=now)
     return found

@@ -14,29 +14,30 @@ from tests.e2e.product import Product
 from tests.e2e.receivers import ROUTING_KEY, Receivers
 
 CLIENTS = 8
-_ROUTES = """
+_SET_UP = """
 from monitoring.models import Channel, Route
-named = {one.name: one for one in Channel.objects.all()}
 root = Route.objects.create(name="all", group_wait_seconds=0)
-for place, (name, matchers, group_by) in enumerate((
-    ("webhook", [], None), ("pagerduty", ['severity="critical"'], None), ("slack", [], ["team"])
-)):
+for place, (channel, matchers, group_by) in enumerate(channels):
     route = Route.objects.create(
-        parent=root, position=place, name=name, matchers=matchers, group_by=group_by, is_continuing=True,
-        group_wait_seconds=1 if group_by else 0, group_interval_seconds=2,
+        parent=root, position=place, name=channel["name"], matchers=matchers, group_by=group_by,
+        is_continuing=True, group_wait_seconds=1 if group_by else 0, group_interval_seconds=2,
     )
-    route.channels.set([named[name]])
+    route.channels.set([Channel.objects.create(**channel)])
 """
 
 
 def set_up(product: Product, receivers: Receivers) -> None:
     """Everything goes to the webhook and, in groups by team, to Slack; what is critical also to PagerDuty."""
-    secrets = {WEBHOOK: receivers.secret, PAGERDUTY: ROUTING_KEY}
-    for name in (WEBHOOK, PAGERDUTY, SLACK):
-        channel = {"name": name, "kind": name, "url": receivers.url(name)}
-        made = f"Channel.objects.create(**{channel | {'secret': secrets.get(name, '')}!r})"
-        product.manage("shell", "-v", "0", "-c", f"from monitoring.models import Channel; {made}")
-    product.manage("shell", "-v", "0", "-c", _ROUTES)
+    channels = [
+        (_channel(WEBHOOK, receivers, receivers.secret), [], None),
+        (_channel(PAGERDUTY, receivers, ROUTING_KEY), ['severity="critical"'], None),
+        (_channel(SLACK, receivers, ""), [], ["team"]),
+    ]
+    product.manage("shell", "-v", "0", "-c", f"channels = {channels!r}\n{_SET_UP}")
+
+
+def _channel(name: str, receivers: Receivers, secret: str) -> dict[str, str]:
+    return {"name": name, "kind": name, "url": receivers.url(name), "secret": secret}
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def alertmanager(folder: Path, product: Product) -> Iterator[str]:
         "receiver": "triageops",
         "group_wait": "0s",
         "group_interval": "1s",
-        "routes": [{"matchers": ['service="triageops"', 'source!=""'], "receiver": "nobody"}],
+        "routes": [{"matchers": ['service="llm-triage"', 'source!=""'], "receiver": "nobody"}],
     }
     receivers = [{"name": "nobody"}, {"name": "triageops", "webhook_configs": [hook]}]
     config = _written(folder / "alertmanager.json", {"route": route, "receivers": receivers})

@@ -32,20 +32,23 @@ class Misdeed:
     takes: frozenset[str] = frozenset()
 
 
-MISDEEDS = {
-    "500": Misdeed(answer(500, b"oops")),
-    "500 although it was taken": Misdeed(answer(500, b"oops"), frozenset({WEBHOOK, PAGERDUTY})),
-    "503 without a word": Misdeed(answer(503)),
+EVERYWHERE = {
+    "cut": Misdeed(break_off, ALL),
+    "hang": Misdeed(hang, ALL),
     "429": Misdeed(answer(429, b"slow down", Retry_After="2")),
     # A webhook's receiver has said yes with 2xx, whatever the body; the others say it in the body, or with 202.
     "200 with an error": Misdeed(answer(200, b'{"error":"nothing is well"}'), frozenset({WEBHOOK})),
-    "200 with 5 MB": Misdeed(answer(200, b"x" * LARGE), frozenset({WEBHOOK})),
     "redirect": Misdeed(redirect),
-    "slow bytes": Misdeed(slowly, frozenset({WEBHOOK})),
-    "cut": Misdeed(break_off, ALL),
-    "hang": Misdeed(hang, ALL),
+    "500": Misdeed(answer(500, b"oops")),
 }
-"""What costs a caller its whole time-out comes last."""
+"""What each receiver does for certain, the most telling first."""
+
+MISDEEDS = EVERYWHERE | {
+    "500 although it was taken": Misdeed(answer(500, b"oops"), frozenset({WEBHOOK, PAGERDUTY})),
+    "503 without a word": Misdeed(answer(503)),
+    "200 with 5 MB": Misdeed(answer(200, b"x" * LARGE), frozenset({WEBHOOK})),
+    "slow bytes": Misdeed(slowly, frozenset({WEBHOOK})),
+}
 
 
 @dataclass

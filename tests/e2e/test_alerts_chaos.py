@@ -13,16 +13,16 @@ import psycopg2
 import pytest
 
 from tests.e2e.alerting import Killer, Report, Reporters, said_by, set_up
-from tests.e2e.misdeeds import MISDEEDS, PAGERDUTY, SLACK, WEBHOOK, Whims
+from tests.e2e.misdeeds import EVERYWHERE, MISDEEDS, PAGERDUTY, SLACK, WEBHOOK, Whims
 from tests.e2e.product import Product, running
 from tests.e2e.receivers import Receivers, Taken, running_receivers
 
 INCIDENTS = 1_000
 PAGED_EVERY = 16
 """PagerDuty takes 120 events a minute: two for each of these incidents fit into a minute."""
-REPORTING_SECONDS = 45.0
+OPENING_SECONDS = 35.0
 MISBEHAVING_SECONDS = 50.0
-SETTLING_SECONDS = 120.0
+SETTLING_SECONDS = 150.0
 VICTIMS = {("celery", "worker"): 3, ("celery", "beat"): 2, ("redis-server",): 3, ("postgres", "-D"): 3}
 pytestmark = pytest.mark.timeout(420)
 
@@ -31,9 +31,9 @@ def _reports(seed: int) -> list[Report]:
     chance = random.Random(seed)
     found = []
     for number in range(INCIDENTS):
-        opens_at = chance.uniform(0, REPORTING_SECONDS - 15)
+        opens_at = chance.uniform(0, OPENING_SECONDS)
         # A few are over before anybody could be told.
-        lasts = 0.0 if number % 20 == 0 else chance.uniform(0.5, 15)
+        lasts = 0.0 if number % 20 == 0 else chance.uniform(3, 20)
         is_critical = number % PAGED_EVERY == 0
         found.append(Report(number, opens_at, opens_at + lasts, is_critical, is_by_webhook=number % 5 == 0))
     return found
@@ -55,9 +55,12 @@ def _misbehave(receivers: Receivers) -> None:
         receivers.whims[name] = Whims(seed=number, hang_count=2)
 
 
-def _behave(receivers: Receivers) -> None:
-    receivers.script.clear()
-    receivers.whims.clear()
+def _wait_until_behaved(receivers: Receivers) -> None:
+    """On a slow machine the last misdeed for certain may come after the last report."""
+    deadline = time.monotonic() + SETTLING_SECONDS / 2
+    while any(receivers.script.values()):
+        assert time.monotonic() < deadline, receivers.script
+        time.sleep(0.2)
 
 
 def _go_away_for_a_while(receivers: Receivers) -> None:
@@ -111,6 +114,8 @@ def _check_database(product: Product) -> dict[str, dict[str, str]]:
         assert status in {"delivered", "superseded"}, (channel, incident, told)
         found[channel][incident] = status
     assert len(found[WEBHOOK]) == len(found[SLACK]) == INCIDENTS
+    # Otherwise this would prove little.
+    assert min(Counter(found[name].values())["delivered"] for name in (WEBHOOK, SLACK)) > INCIDENTS / 4
     assert len(found[PAGERDUTY]) == len(range(0, INCIDENTS, PAGED_EVERY))
     return found
 
@@ -147,10 +152,11 @@ def _check_slack(product: Product, taken: list[Taken]) -> None:
 
 
 def _counts(text: str) -> tuple[int, int]:
-    said = dict(re.findall(r"([\d\u202f]+) (firing|resolved)", text))
+    said = {name: count for count, name in re.findall(r"([\d\u202f]+) (firing|resolved)", text)}
     if not said:
         return (1, 0) if text.startswith("FIRING") else (0, 1)
-    return tuple(int(said.get(name, "0").replace("\u202f", "")) for name in ("firing", "resolved"))  # type: ignore[return-value]
+    firing, resolved = (int(said.get(name, "0").replace("\u202f", "")) for name in ("firing", "resolved"))
+    return firing, resolved
 
 
 def _counts_of(batch: Counter[str]) -> tuple[int, int]:
@@ -173,14 +179,18 @@ def test_a_thousand_incidents_through_kills_and_misdeeds_are_told_exactly_once(f
         set_up(product, receivers)
         _misbehave(receivers)
         killer = Killer(product, _kills(seed=5))
-        threading.Timer(MISBEHAVING_SECONDS, _behave, [receivers]).start()
+        threading.Timer(MISBEHAVING_SECONDS, receivers.whims.clear).start()
         away = threading.Thread(target=_go_away_for_a_while, args=[receivers])
         away.start()
         killer.start()
+        t0 = time.monotonic()
         Reporters(product, _reports(seed=5)).run()
+        print("reported", time.monotonic() - t0)
         killer.join()
         away.join()
+        _wait_until_behaved(receivers)
         assert Counter(killer.killed) == Counter({words[-1]: count for words, count in VICTIMS.items()})
+        print("killed", time.monotonic() - t0)
         seconds = _wait_until_settled(product)
         expected = _check_database(product)
         taken = receivers.taken()
@@ -189,7 +199,8 @@ def test_a_thousand_incidents_through_kills_and_misdeeds_are_told_exactly_once(f
         _check_slack(product, taken)
         assert receivers.refused == []
         assert receivers.trap_count == 0
-        assert all(set(MISDEEDS) <= set(met) for met in receivers.met.values()), receivers.met
+        assert set(MISDEEDS) <= set(receivers.met[WEBHOOK]), receivers.met
+        assert all(set(EVERYWHERE) <= set(met) for met in receivers.met.values()), receivers.met
         _check_rate(receivers.call_times[SLACK], per_second=1, burst=1)
         _check_rate(receivers.call_times[PAGERDUTY], per_second=2, burst=10)
         print(seconds, {name: Counter(told.values()) for name, told in expected.items()}, receivers.met)
@@ -198,13 +209,8 @@ def test_a_thousand_incidents_through_kills_and_misdeeds_are_told_exactly_once(f
 
 def _check_evidence(product: Product) -> None:
     """The audit finds nothing, and every incident's log is as it was written."""
-    found = said_by(
-        product,
-        "from django.utils import timezone\n"
-        "from monitoring import audit, chain\n"
-        "from monitoring.models import Incident\n"
-        "logs = [chain.verify(map(chain.Sealed.of, one.events.order_by('seq'))) for one in Incident.objects.all()]\n"
-        "found = {'broken': [one.reason for one in logs if not one.is_intact], 'count': len(logs)}",
-    )
-    assert found["broken"] == []
-    assert found["count"] >= INCIDENTS
+    audit = "from django.utils import timezone\nfrom monitoring import auditor\n"
+    audit += "found = [one.as_json() for one in auditor.audit(timezone.now())]"
+    assert said_by(product, audit) == []
+    said = product.manage("alerts", "verify", "all")
+    assert re.match(r"[\d\u202f]+ logs are intact", said), said

@@ -22,7 +22,8 @@ IS_IN_CI = os.environ.get("CI")
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(
-        AMTOOL is None and not IS_IN_CI, reason="amtool is not installed: apt-get install prometheus-alertmanager"
+        AMTOOL is None and not IS_IN_CI,
+        reason="amtool is not installed: apt-get install prometheus-alertmanager",
     ),
 ]
 
@@ -38,9 +39,15 @@ class Amtool:
         self.address, self.home = f"{address}/alertmanager", folder
 
     def __call__(self, *arguments: str, status: int = 0) -> str:
-        command = [AMTOOL or "amtool", f"--alertmanager.url={self.address}", f"--http.config.file={self.config}"]
+        command = [
+            AMTOOL or "amtool",
+            f"--alertmanager.url={self.address}",
+            f"--http.config.file={self.config}",
+        ]
         environment = {"HOME": str(self.home), "PATH": os.environ["PATH"], "USER": "ada"}
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment, timeout=30)
+        done = subprocess.run(
+            [*command, *arguments], check=False, capture_output=True, text=True, env=environment, timeout=30
+        )
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout if status == 0 else done.stderr
 
@@ -61,12 +68,21 @@ def test_amtool_lists_silences_and_tells_alerts(amtool: Amtool) -> None:
     assert "helpfulness floor" in amtool("alert", "query", "severity=error", "monitor=~help.*")
     assert amtool.json("alert", "query", "severity=warning") == []
 
-    silence_id = amtool("silence", "add", "monitor=helpfulness floor", "--comment=being repaired", "--duration=2h").strip()
+    silence_id = amtool(
+        "silence",
+        "add",
+        "monitor=helpfulness floor",
+        "--author=ada",
+        "--comment=being repaired",
+        "--duration=2h",
+    ).strip()
     [silence] = amtool.json("silence", "query")
     assert (silence["id"], silence["createdBy"], silence["comment"]) == (silence_id, "ada", "being repaired")
     assert told(incident) == [("trigger", "suppressed")]
     assert amtool.json("alert", "query") == []
-    assert [one["status"]["silencedBy"] for one in amtool.json("alert", "query", "--silenced")] == [[silence_id]]
+    assert [one["status"]["silencedBy"] for one in amtool.json("alert", "query", "--silenced")] == [
+        [silence_id]
+    ]
 
     assert amtool("silence", "update", "--duration=3h", "--comment=longer", silence_id)
     assert Silence.objects.get().comment == "longer"
@@ -91,7 +107,7 @@ def test_amtool_reads_the_status_and_routes(amtool: Amtool) -> None:
 
 def test_amtool_with_a_wrong_pattern_hears_why(amtool: Amtool) -> None:
     said = amtool("silence", "add", "monitor=~(x+x+)+y", "--comment=c", status=1)
-    assert "too long" in said
+    assert "write it without a repetition inside another" in said
 
 
 def test_amtool_imports_what_it_exported(amtool: Amtool, tmp_path: Path) -> None:

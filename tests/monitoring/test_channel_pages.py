@@ -96,7 +96,7 @@ def test_form_of_a_kind_has_its_fields_only(
     ("given", "wrong"),
     [
         ({"kind": "pagerduty", "secret": "short"}, "has 32 characters"),
-        ({"kind": "slack", "url": "https://10.0.0.1/x"}, "10.0.0.1"),
+        ({"kind": "slack", "url": "https://ada:pw@example.org/x"}, "must not carry a user name"),
         ({"kind": "slack", "url": ""}, "This field is required"),
         ({"kind": "email", "recipients": "ada@example.org, nobody"}, "These are not addresses: nobody"),
         ({"kind": "email", "recipients": "ada@example.org\nBcc: x@example.org"}, "These are not addresses"),
@@ -153,7 +153,7 @@ def test_new_secret_is_shown_once_and_the_former_one_stays_for_a_day(admin_clien
     answer = admin_client.post(address)
     channel.refresh_from_db()
     assert channel.secret in answer.content.decode()
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert "no-store" in answer.headers["Cache-Control"]
     assert (channel.previous_secret, channel.secret != before) == (before, True)
     assert channel.secret not in form(
         admin_client, reverse("admin:monitoring_channel_change", args=[channel.pk])
@@ -201,7 +201,7 @@ def test_outcome_of_a_test_asks_again_until_it_is_known(
     tried: dict[str, str],
     said: str,
     asks_again: bool,
-    admin_client: Client,  # noqa: FBT001
+    admin_client: Client,
 ) -> None:
     channel = make_channel()
     sent = message(
@@ -228,7 +228,8 @@ def test_health_of_a_channel_counts_attempts_and_seconds() -> None:
     message(channel, status=MessageStatus.SUPPRESSED)
     found = channel_health.read(now)[0]
     assert (found.attempt_count, found.failed_count, found.success_share) == (4, 1, 0.75)
-    assert (found.median_seconds, found.delivered_count) == (pytest.approx(2.0, abs=0.01), 3)
+    assert found.median_seconds == pytest.approx(2.0, abs=0.01)
+    assert found.delivered_count == 3
     assert (found.waiting.due, found.waiting.held) == (1, 1)
     assert found.last_failure == failed
 
@@ -253,6 +254,11 @@ def test_condition_of_a_channel_is_what_to_know_first(health: dict[str, Any], co
     assert channel_health.read(now)[0].condition == condition
 
 
+def test_channels_of_the_product_itself_are_not_among_those_of_people() -> None:
+    make_channel("receipt", kind="sink", url="")
+    assert channel_health.read(timezone.now()) == []
+
+
 def test_messages_that_wait_too_long_are_seen() -> None:
     message(make_channel(), status=MessageStatus.PENDING, ago=300)
     assert channel_health.read(timezone.now())[0].condition == Condition.BEHIND
@@ -269,13 +275,19 @@ def test_health_page_says_who_fails_and_what_the_audit_found(
             channel=channel, failure_count=5 if number == 0 else 0, closed_until=now + timedelta(minutes=5) if number == 0 else None,
             last_success_at=now,
         )  # fmt: skip
-    DeliveryAudit.objects.create(audited_at=now, incident_count=3, findings=["incident x: nobody was told"])
+    DeliveryAudit.objects.create(
+        audited_at=now,
+        incident_count=3,
+        findings=[
+            {"kind": "untold", "text": "nobody was told", "incident": "", "channel": None, "fails": True}
+        ],
+    )
     address = reverse("admin:monitoring_channel_health")
     admin_client.get(address)
     with django_assert_max_num_queries(10):
         shown = form(admin_client, address)
     assert "1 of 5 channels does not take messages (“c0”)" in shown
-    assert "incident x: nobody was told" in shown
+    assert "found 1 thing that must not be" in shown
     assert "<b>no</b>" not in shown
 
 
@@ -297,7 +309,7 @@ def test_channel_page_opens_within_ten_queries_and_says_what_uses_it(
             form(admin_client, one)
     shown = form(admin_client, uses)
     assert all(
-        text in shown for text in ("Route “everything”", "Step 1", "helpfulness floor", "Halted experiments")
+        text in shown for text in ("everything</a>", "Step 1", "helpfulness floor", "Halted experiments")
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from experiments.models import State
 from feedback.models import Scope
 from monitoring import chain, checks, guardrails, incidents
 from monitoring.export_page import as_html, data_in
@@ -21,7 +22,7 @@ from monitoring.models import Incident, IncidentEvent, Resolution, Source, Usefu
 from monitoring.verifying import Finding, compare, verify_export, verify_incident
 from tests.monitoring.callers import client_with
 from tests.monitoring.factories import START, add_bucket, close, make_channel, make_monitor, now_after
-from tests.monitoring.halts import AT, EVIDENCE, SOON, change, running
+from tests.monitoring.halts import AT, EVIDENCE, SOON, change, halt, running
 from tests.project.tree import ROOT
 
 pytestmark = pytest.mark.django_db
@@ -94,11 +95,14 @@ def test_export_of_a_monitors_incident_has_all_that_is_known() -> None:
 
 def test_export_of_a_halted_experiment_says_who_resumed_it_and_why() -> None:
     experiment = running()
-    change(experiment, "halt", experiment.state, at=AT, evidence=EVIDENCE, reason="guardrail")
+    halt(experiment, reason="guardrail")
     guardrails.open_halts(SOON)
     found = exported_of(Incident.objects.get(experiment=experiment.key))
     assert (found["experiment"]["key"], found["experiment"]["variant"]) == (experiment.key, "claude-2")
-    assert found["experiment"]["changes"][0]["reason"] == "guardrail"
+    change(experiment, "resume", State.RUNNING, at=AT + timedelta(hours=1), reason="the prompt was mended")
+    later = exported_of(Incident.objects.get(experiment=experiment.key))
+    said = [(one["action"], one["reason"]) for one in later["experiment"]["changes"]]
+    assert said == [("halt", "guardrail"), ("resume", "the prompt was mended")]
     assert found["evidence"]["headline"] == EVIDENCE["headline"]
     assert verify_export(as_bytes(found)).is_intact
 
@@ -354,7 +358,7 @@ def test_command_fails_with_a_sentence_where_a_log_was_changed(tmp_path: Path) -
         assert failure.value.returncode == 1
 
 
-@pytest.mark.parametrize("subject", ["nothing.json", "nothing", str(uuid4())])
+@pytest.mark.parametrize("subject", ["nothing.json", "nothing", "00000000-0000-4000-8000-000000000000"])
 def test_command_says_what_it_cannot_find(subject: str) -> None:
     with pytest.raises(CommandError) as failure:
         call_command("alerts", "verify", subject)

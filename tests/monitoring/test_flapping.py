@@ -7,13 +7,12 @@ import pytest
 
 from monitoring import checks, delivery, incidents
 from monitoring.models import (
+    EventKind,
     Flag,
     Incident,
-    IncidentState,
     MessageKind,
     OutboxMessage,
     Severity,
-    Signal,
     Source,
 )
 from monitoring.reported import take_alerts
@@ -116,10 +115,11 @@ def test_what_flaps_fifty_times_an_hour_is_told_three_times_and_once_that_it_is_
 def test_what_flaps_is_marked_and_says_why(receiver: Receiver) -> None:
     make_channel(url=receiver.url)
     _flap(_begin, _end, hours=1)
-    flag = Incident.objects.open().get().flags.active().get()
-    assert flag.kind == Flag.FLAPPING
-    assert flag.why == "fell back 3 times within an hour"
-    assert flag.cause.startswith("incident:"), "the one before it, after which it was back so soon"
+    incident = Incident.objects.open().get()
+    flag = incident.flags.active().get()
+    assert (flag.kind, flag.why) == (Flag.FLAPPING, "fell back 3 times within an hour")
+    first = incident.events.filter(kind=EventKind.FLAGGED).order_by("seq")[0]
+    assert first.details["why"] == "back 1 min after it was over"
 
 
 def test_what_returns_steadily_is_told_each_time(receiver: Receiver) -> None:

@@ -110,6 +110,13 @@ def test_end_of_an_episode_that_was_overtaken_by_the_next_leaves_it_open() -> No
     assert open_count() == 0
 
 
+def test_repetition_of_an_older_episode_does_not_hide_the_newer_one() -> None:
+    take(fired(START + 10 * MINUTE), now=START + 11 * MINUTE)
+    assert take(fired(), now=START + 12 * MINUTE).repeated_count == 1
+    assert take(over(START + 5 * MINUTE), now=START + 13 * MINUTE).late_count == 1
+    assert open_count() == 1
+
+
 @pytest.mark.parametrize(
     ("resolution", "after", "is_open"),
     [

@@ -149,10 +149,12 @@ def test_import_that_would_make_a_ring_is_refused() -> None:
 
 
 def test_import_of_an_address_that_is_refused_makes_a_disabled_channel() -> None:
-    apply_import(plan_import(TEXT.replace("https://hooks.example.org/in", "http://169.254.169.254/")))
+    apply_import(
+        plan_import(TEXT.replace("https://hooks.example.org/in", "https://me:secret@hooks.example.org/"))
+    )
     channel = Channel.objects.get(name="everyone")
     assert not channel.is_enabled
-    assert channel.disabled_reason
+    assert "user name or password" in channel.disabled_reason
 
 
 def test_import_of_broken_yaml_says_the_line() -> None:

@@ -1,3 +1,4 @@
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,10 +10,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from monitoring import route_settings
-from monitoring.models import Hours, Incident, Route
+from monitoring.models import Hours, Incident, Route, Silence
 from tests.monitoring.factories import make_channel, make_monitor
 from tests.monitoring.test_routes_import import TEXT
+from tests.monitoring.test_routes_preview import FRIDAY, silence
 from tests.monitoring.usage import guest
+from triageops import wording
 
 pytestmark = pytest.mark.django_db
 
@@ -122,6 +125,22 @@ def test_route_saved_as_it_was_shown_stays_the_same(admin_client: Client, root: 
     assert [step.after_seconds for step in made.steps.all()] == [60, 120, 180, 240]
 
 
+def test_pages_of_a_large_tree_ask_the_database_ten_times_at_most(
+    admin_client: Client, root: Route, django_assert_max_num_queries: Any
+) -> None:
+    make_channel("chief")
+    Hours.objects.create(name="office", zone="UTC", ranges="mon-fri 09:00-17:00")
+    steps = [{"after_seconds": 900, "channels": ["chief"]}]
+    for number in range(6):
+        route = route_settings.create(
+            {"name": str(number), "matchers": "a=b", "channels": ["ops"], "hours": "office", "steps": steps}
+        )
+    for name, args in (("changelist", ()), ("change", (route.pk,)), ("add", ()), ("remove", (route.pk,))):
+        page(admin_client, name, *args)
+        with django_assert_max_num_queries(10):
+            page(admin_client, name, *args)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -160,12 +179,38 @@ def test_route_is_moved_and_removed_with_what_is_below(admin_client: Client, roo
 def test_preview_page_says_who_is_told(admin_client: Client, root: Route) -> None:
     route_settings.create({"name": "severe", "matchers": "severity=critical", "tells_nobody": True})
     text = page(admin_client, "preview", labels="severity = error", at="2026-08-21 14:00")
-    assert "ops would be told, the first after 20 s." in text
+    assert f"ops would be told, the first after {wording.seconds(20)}." in text
     assert "2026-08-21 14:00:20" in text
     assert "“severity” is “error”, which does not fit severity=&quot;critical&quot;." in text
     text = page(admin_client, "preview", labels="severity = critical")
     assert "Nobody would be told of it." in text
-    assert "no time; write it as" in page(admin_client, "preview", labels="a = b", at="noon")
+    for at in ("noon", "9999-12-31 23:59"):
+        assert "no time; write it as" in page(admin_client, "preview", labels="a = b", at=at)
+
+
+def test_preview_page_says_what_holds_it_back_when_the_first_would_be_told(
+    admin_client: Client, root: Route
+) -> None:
+    for hours, words in ((1, "But it is held back then, by a silence by ada."), (0, "ops would be told")):
+        silence(starts_at=FRIDAY, ends_at=FRIDAY + timedelta(hours=hours, seconds=10))
+        text = page(admin_client, "preview", labels="model = m2", at=FRIDAY.isoformat())
+        assert words in text
+        assert "Silenced: a silence by ada" in text
+        assert ("held back then" in text) == bool(hours)
+        Silence.objects.all().delete()
+
+
+def test_preview_page_names_a_step_that_comes_before_the_first_message(
+    admin_client: Client, root: Route
+) -> None:
+    make_channel("chief")
+    Hours.objects.create(name="office", zone="UTC", ranges="mon 09:00-17:00")
+    steps = [{"after_seconds": 900, "channels": ["chief"]}]
+    route_settings.edit(root.pk, {"hours": "office", "outside": "wait", "steps": steps})
+    text = page(admin_client, "preview", labels="model = m2", at=FRIDAY.isoformat())
+    assert (
+        f"Before that, after {wording.seconds(900)}, chief is told unless somebody acknowledges it." in text
+    )
 
 
 def test_preview_page_takes_an_incident(admin_client: Client, root: Route) -> None:

@@ -88,11 +88,39 @@ def test_preview_names_what_holds_it_back(tree: None) -> None:
     InhibitRule.objects.create(name="outage first", source_matchers=target, target_matchers=target)
     [held] = preview({"severity": "error", "model": "m2"}, FRIDAY).held_back
     assert (held.kind, held.until) == ("silenced", FRIDAY + timedelta(hours=1))
-    assert "moving house" in held.why
+    assert held.why == "a silence by ada"
     assert preview({"severity": "error", "model": "m3"}, FRIDAY).held_back == ()
     assert preview({"severity": "error", "model": "m2"}, FRIDAY + timedelta(hours=2)).held_back == ()
     assert preview({"severity": "error"}, FRIDAY).may_hold == ("outage first",)
     assert preview({"severity": "critical"}, FRIDAY).may_hold == ()
+
+
+def test_preview_tells_a_channel_once_by_the_first_way(tree: None) -> None:
+    route_settings.create(
+        {
+            "name": "copy",
+            "matchers": "severity=info",
+            "channels": ["ops"],
+            "position": 0,
+            "is_continuing": True,
+        }
+    )
+    route_settings.create(
+        {"name": "again", "matchers": "severity=info", "position": 1, "group_wait_seconds": 0}
+    )
+    found = preview({"severity": "info"}, FRIDAY)
+    assert [(way.leaf.name, way.told[0].is_again) for way in found.ways] == [("copy", False), ("again", True)]
+    assert [one.at for one in found.told] == [FRIDAY + timedelta(seconds=30)]
+
+
+def test_preview_of_a_halted_experiment_tells_the_channels_that_take_those() -> None:
+    make_channel("halts")
+    make_channel("other", takes_experiments=False)
+    now = timezone.now()
+    incident = Incident(
+        experiment="ab", slice_key="all", title="halted", severity="error", onset_at=now, opened_at=now
+    )
+    assert [one.channel.name for one in preview({}, FRIDAY, incident).told] == ["halts"]
 
 
 def test_preview_without_routes_says_so() -> None:
@@ -137,8 +165,8 @@ def test_preview_by_command_reads_well(tree: None) -> None:
     lines = output.getvalue().splitlines()
     assert lines[1].split("  ")[0] == "2026-08-21 14:00:00 UTC"
     assert any("chief (disabled)" in line and "severe, step 1" in line for line in lines)
-    assert any(line.startswith("Held back: ") and "moving house" in line for line in lines)
-    assert '    - digest: “severity” is “critical”, which does not fit severity="info"' in lines
+    assert any(line == "Held back: a silence by ada" for line in lines)
+    assert "    - digest: “office” took it before and does not continue" in lines
 
 
 @pytest.mark.parametrize(
@@ -152,7 +180,12 @@ def test_preview_by_command_refuses_what_it_cannot_read(arguments: list[str], wo
 
 @pytest.mark.parametrize(
     ("body", "field"),
-    [({}, "labels"), ({"labels": {"a": 1}}, "labels.a"), ({"labels": {}, "at": "noon"}, "at")],
+    [
+        ({}, "labels"),
+        ({"labels": {"a": 1}}, "labels.a"),
+        ({"labels": {}, "at": "noon"}, "at"),
+        ({"labels": {}, "at": "9999-12-31T23:59:59Z"}, "at"),
+    ],
 )
 def test_preview_by_rest_refuses_what_it_cannot_read(
     client: Client, body: dict[str, Any], field: str

@@ -15,7 +15,7 @@ from tests.monitoring.factories import make_channel
 from tests.monitoring.receiver import Receiver, answer
 from tests.monitoring.test_slack import assert_within_limits
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(300)]
 
 T0 = datetime(2026, 3, 2, 13, 0, tzinfo=UTC)
 STORM = 1_000

@@ -1,6 +1,9 @@
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+import redis
+from django.core.cache import cache
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -61,3 +64,65 @@ def test_metrics_page_has_open_incidents_and_waiting_messages() -> None:
     assert 'triageops_incidents_open{severity="error"} 1.0' in shown
     assert 'triageops_incidents_open{severity="critical"} 0.0' in shown
     assert "triageops_messages_waiting 1.0" in shown
+
+
+def test_many_commits_need_one_wake_up_until_a_worker_takes_it(
+    wakes: list[str], django_capture_on_commit_callbacks: Callable[..., object]
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):  # type: ignore[attr-defined]
+        for _ in range(100):
+            tasks.wake_delivery()
+    assert wakes == ["woken"]
+    tasks.deliver_due()
+    with django_capture_on_commit_callbacks(execute=True):  # type: ignore[attr-defined]
+        tasks.wake_delivery()
+    assert wakes == ["woken", "woken"]
+
+
+def test_wake_delivery_without_redis_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Callable[..., object]
+) -> None:
+    def fail(*_: object) -> None:
+        raise redis.ConnectionError("no redis")
+
+    monkeypatch.setattr(cache, "add", fail)
+    with django_capture_on_commit_callbacks(execute=True):  # type: ignore[attr-defined]
+        tasks.wake_delivery()
+
+
+def test_deliver_due_comes_back_when_the_next_message_is_due(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later: list[float] = []
+    monkeypatch.setattr(tasks.deliver_due, "apply_async", lambda *, countdown: later.append(countdown))
+    message = messages.enqueue_test(make_channel(url=receiver.url), now=timezone.now())
+    OutboxMessage.objects.update(not_before=message.not_before + timedelta(seconds=8))
+    assert tasks.deliver_due() == 0
+    tasks.deliver_due()
+    assert len(later) in {1, 2}, "one for each second, of which two may have passed"
+    assert 6 < later[0] <= 8
+    OutboxMessage.objects.update(not_before=message.not_before + timedelta(seconds=80))
+    later.clear()
+    tasks.deliver_due()
+    assert later == [], "the sweep is soon enough"
+
+
+def test_tend_alerts_does_the_other_parts_when_one_fails(
+    wakes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr("monitoring.incidents.tend", lambda now: 1 / 0)
+
+    def remind(now: object) -> int:
+        done.append("reminders")
+        return 3
+
+    monkeypatch.setattr("monitoring.reminding.reminders", remind)
+    assert tasks.tend_alerts() == 3
+    assert done == ["reminders"]
+
+
+def test_resend_alerts_and_audit_deliveries_say_how_many(wakes: list[str]) -> None:
+    assert tasks.resend_alerts() == 0
+    make_incident(make_monitor())
+    assert tasks.audit_deliveries() == 1

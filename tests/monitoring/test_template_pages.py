@@ -26,7 +26,7 @@ def preview(client: Client, **given: str) -> str:
 def test_text_to_start_from_is_usable_and_says_the_facts() -> None:
     assert texts.check(START_TITLE, START_BODY) == []
     written = texts.render(START_TITLE, START_BODY, [SAMPLE, SAMPLE])
-    assert written.title == "FIRING: helpfulness fell for claude-2 and 2 in all"
+    assert written.title == "FIRING: helpfulness fell for claude-2 (2 in all)"
     assert "Effect: 0.84 against 0.91" in written.body
     assert written.body.count("https://") == 2
 
@@ -45,7 +45,7 @@ def test_preview_is_made_on_the_chosen_incident(admin_client: Client) -> None:
     assert "second one" in preview(admin_client, **given)
     shown = preview(admin_client, incident=str(first.pk), **given)
     assert "first one" in shown
-    assert "0.7 against 0.8" in shown
+    assert "0.700 against 0.800" in shown
     assert "<i>" not in shown
 
 

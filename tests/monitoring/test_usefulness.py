@@ -11,7 +11,7 @@ from django.utils import timezone
 from feedback.models import Scope
 from monitoring import usefulness
 from monitoring.models import Channel, Incident, MessageKind, MessageStatus, Monitor, OutboxMessage
-from monitoring.usefulness import MARGIN, ROUTE, Judgements
+from monitoring.noise import MARGIN, ROUTE, Judgements
 from tests.monitoring.callers import client_with, get
 from tests.monitoring.factories import make_channel, make_monitor
 
@@ -51,7 +51,7 @@ def test_precision_leaves_out_what_was_expected() -> None:
     found = Judgements(useful=3, noise=1, expected=6)
     assert found.judged == 10
     assert found.precision == 0.75
-    # Reference: scipy.stats.binomtest(3, 4).proportion_ci(method="wilson")
+    # Reference: scipy, the Wilson interval of binomtest for 3 of 4.
     assert found.interval is not None
     assert (found.interval.low, found.interval.high) == pytest.approx((0.3006418, 0.9544127), abs=1e-6)
 
@@ -60,7 +60,7 @@ def test_precision_leaves_out_what_was_expected() -> None:
     ("useful", "noise", "is_noisy"),
     [(0, 4, False), (0, 5, True), (5, 5, False), (3, 7, True), (7, 3, False), (20, 20, True)],
 )
-def test_noise_counts_only_where_chance_does_not_explain_it(useful: int, noise: int, is_noisy: bool) -> None:  # noqa: FBT001
+def test_noise_counts_only_where_chance_does_not_explain_it(useful: int, noise: int, is_noisy: bool) -> None:
     assert Judgements(useful, noise).is_noisy is is_noisy
 
 
@@ -110,6 +110,17 @@ def test_channel_is_judged_by_what_was_delivered_to_it() -> None:
     assert "send its warnings to a digest" in found.channels[0].suggestion.text
     assert found.total == Judgements(useful=2, noise=6)
     assert usefulness.of_channel(other, timezone.now()).incident_count == 0
+
+
+def test_inbox_is_counted_and_nothing_is_suggested_for_it() -> None:
+    inbox, monitor = make_channel("inbox", kind="inbox", url=""), make_monitor()
+    sink = make_channel("receipt", kind="sink", url="")
+    for _ in range(6):
+        incident = judged(monitor, "noise")
+        told(incident, inbox)
+        told(incident, sink)
+    found = usefulness.read(timezone.now()).channels
+    assert [(one.name, one.judgements.noise, one.suggestion) for one in found] == [("inbox", 6, None)]
 
 
 def test_usefulness_page_shows_precision_and_suggestion(

@@ -18,6 +18,8 @@ from triageops.observability.admin import TONES
 from triageops.observability.models import JobState, ScheduledJob
 
 _MOST_NAMES = 3
+MOST_INCIDENTS = 100
+"""As many are read; there may be more."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def sentence(incidents: Sequence[Incident], jobs: Sequence[JobLine], access: Acc
         return Sentence(text, Tone.NEUTRAL)
     if incidents:
         latest = incidents[0]
-        head = f"{wording.plural(len(incidents), 'open incident')}: "
+        count = wording.plural(len(incidents), "open incident")
+        head = f"At least {count}: " if len(incidents) >= MOST_INCIDENTS else f"{count}: "
         head += "" if len(incidents) == 1 else "the latest is "
         address = reverse("admin:monitoring_incident_change", args=[latest.pk])
         return Sentence(head + latest.title, Tone.HARM, latest.opened_at, address)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import F, Q
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.http import urlencode
@@ -28,7 +28,6 @@ WINDOWS = {
     "24h": ("24 hours", timedelta(hours=24)),
     "7d": ("7 days", timedelta(days=7)),
 }
-_MOST_INCIDENTS = 100
 
 
 def environment(request: HttpRequest) -> list[str]:
@@ -53,7 +52,8 @@ def _running_variants() -> list[Variant]:
 def _incidents_since(start: datetime) -> list[Incident]:
     recent = Q(resolved_at=None) | Q(resolved_at__gte=start)
     rows = Incident.objects.genuine().told().filter(recent).select_related("monitor")
-    return list(rows.annotate(is_held=inbox.held_back())[:_MOST_INCIDENTS])
+    open_first = rows.order_by(F("resolved_at").desc(nulls_first=True), "-id")
+    return list(open_first.annotate(is_held=inbox.held_back())[: state.MOST_INCIDENTS])
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -67,10 +67,11 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     variants = _running_variants() if access.experiments else []
     incidents = _incidents_since(window.start) if access.incidents else []
     is_open = [incident for incident in incidents if incident.is_open]
-    request.__dict__["needing_count"] = sum(
-        one.state == IncidentState.FIRING and not one.is_held  # type: ignore[attr-defined]
-        for one in is_open
-    )
+    if len(is_open) < state.MOST_INCIDENTS:
+        request.__dict__["needing_count"] = sum(
+            one.state == IncidentState.FIRING and not one.is_held  # type: ignore[attr-defined]
+            for one in is_open
+        )
     jobs = state.job_lines(ScheduledJob.objects.all(), now) if access.jobs else []
     drawn = picture(
         window,

@@ -8,7 +8,7 @@ from monitoring.management.console import parsing, words
 from monitoring.management.console.acts import Said
 from monitoring.route_preview import Preview, Told, preview
 from monitoring.routing.tree import Outcome
-from monitoring.serializers.routes import PreviewSerializer
+from monitoring.serializers.routes import RoutePreviewSerializer
 from triageops.rest import InvalidInput
 
 _INDENT = "  "
@@ -17,7 +17,7 @@ _INDENT = "  "
 def run(options: Options, now: datetime) -> Said:
     labels = dict(_pair(text) for text in options["labels"])
     found = preview(labels, parsing.moment(options["at"], "--at") or now)
-    return Said(PreviewSerializer(found).data, _lines(found))
+    return Said(RoutePreviewSerializer(found).data, _lines(found))
 
 
 def _lines(found: Preview) -> list[str]:
@@ -29,6 +29,7 @@ def _lines(found: Preview) -> list[str]:
         [f"{told.at:%Y-%m-%d %H:%M:%S %Z}", _channel(told), way.leaf.name, told.why]
         for way in found.ways
         for told in way.told
+        if not told.is_again
     ]
     rows += [
         [f"{step.at:%Y-%m-%d %H:%M:%S %Z}", _channel(told), f"{way.leaf.name}, step {step.number}", told.why]

@@ -7,16 +7,16 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from rest_framework.utils.encoders import JSONEncoder
 
-from monitoring.management.alerts import import_alertmanager, preview
+from monitoring.management.alerts import export, import_alertmanager, preview, verify
 from monitoring.management.alerts.word import Word
 from triageops.rest import Problem
 
-WORDS: tuple[Word, ...] = (import_alertmanager.WORD, preview.WORD)
+WORDS: tuple[Word, ...] = (import_alertmanager.WORD, preview.WORD, export.WORD, verify.WORD)
 """A new one: one file in monitoring/management/alerts, one entry here."""
 
 
 class Command(BaseCommand):
-    help = "Routes of alerts: taken over from an Alertmanager, and who would be told."
+    help = "Routes taken over from an Alertmanager, who would be told, the evidence of incidents as files, and whether it is intact."
 
     def add_arguments(self, parser: CommandParser) -> None:
         words = parser.add_subparsers(dest="word", required=True, metavar="WORD")

@@ -104,7 +104,24 @@
     const arrived = sync(root, fresh);
     focusAgain(root, focused, path);
     offerAll(root);
+    countInMenu(root);
     return arrived;
+  }
+
+  /* The number beside the inbox in the menu. */
+  function countInMenu(root) {
+    const link = document.querySelector(`#nav-sidebar a[href="${location.pathname}"]`);
+    const count = root.querySelector("[data-needing]")?.dataset.needing || "0";
+    let badge = link?.querySelector(".to-count");
+    if (link && !badge) {
+      badge = document.createElement("span");
+      badge.className = "to-badge to-harm to-count";
+      link.append(badge);
+    }
+    if (badge) {
+      badge.textContent = count;
+      badge.hidden = count === "0";
+    }
   }
 
   function offerAll(root) {

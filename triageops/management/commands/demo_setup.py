@@ -15,7 +15,7 @@ from experiments.assignment import BASIS_POINTS
 from experiments.models import Experiment
 from feedback.models import Direction, MetricKind, QualityMetric
 from monitoring import lifecycle as monitor_lifecycle
-from monitoring.models import Channel, Monitor, Severity
+from monitoring.models import Channel, MessageTemplate, Monitor, Severity
 
 KEY = "llm_model_ab_test"
 VARIANTS = {"gpt-4": 0.5, "claude-2": 0.3, "llama2-70b": 0.2}
@@ -89,6 +89,10 @@ DEFINITION: dict[str, Any] = {
 }
 MONITOR = "Helpfulness of every variant"
 CHANNEL = "Receiver of the demo"
+TEMPLATE = "Short words for the team"
+TITLE = "{{ incident.severity|upper }}: {{ incident.title }}{% if count != 1 %} ({{ count }} in all){% endif %}"
+BODY = """{% for one in incidents %}{{ one.title }}, {{ one.state }} since {{ one.since }}. {{ one.effect_text }}
+{% endfor %}"""
 
 
 class Command(BaseCommand):
@@ -107,6 +111,7 @@ class Command(BaseCommand):
             _define_metrics()
             experiment = _experiment(now)
             channel = _channel(options["receiver"])
+            MessageTemplate.objects.get_or_create(name=TEMPLATE, defaults={"title": TITLE, "body": BODY})
             monitor = _monitor(channel, now)
         found = {
             "experiment_id": experiment.pk,
