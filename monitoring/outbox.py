@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 LEASE = endpoints.LEASE
 CALLS = 64
-CALLS_TO_ONE = 32
+CALLS_TO_ONE = 16
 """At once in one worker, to all channels and to a single one: a receiver that hangs leaves room for the others."""
 
 GROUP_MAX = 1_000

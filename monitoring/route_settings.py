@@ -1,7 +1,8 @@
 """What people and programs say of routes: made, changed, moved, taken away. One way for REST, admin and import."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import structlog
@@ -80,7 +81,7 @@ def create(values: Mapping[str, Any]) -> Route:
         if values.get("parent") is None and "parent" in values and root is not None:
             raise Conflict(f"“{root.name}” is the first route.", field="parent", fix="Name a parent.")
         _put(route, values, rows)
-        log_after("route.created", route)
+        after_commit(partial(log.info, "route.created", route_id=route.pk))
     return route
 
 
@@ -98,7 +99,7 @@ def edit(route_id: int, values: Mapping[str, Any]) -> Route:
                 fix="Leave it out.",
             )
         _put(route, values, rows)
-        log_after("route.changed", route)
+        after_commit(partial(log.info, "route.changed", route_id=route.pk))
     return route
 
 
@@ -108,7 +109,7 @@ def move(route_id: int, by: int) -> Route:
         route = Route.objects.get(pk=route_id)
         siblings = [row.pk for row in _siblings(route.parent_id)]
         _place(route, max(0, siblings.index(route.pk) + by))
-        log_after("route.changed", route)
+        after_commit(partial(log.info, "route.changed", route_id=route.pk))
     return route
 
 
@@ -123,7 +124,7 @@ def remove(route_id: int, *, with_below: bool = False) -> int:
             raise RouteHasRoutes(
                 f"{len(gone) - 1} routes hang below “{gone[0].name}”.", fix="Remove them too: ?below=true."
             )
-        log_after("route.removed", gone[0])
+        after_commit(partial(log.info, "route.removed", route_id=gone[0].pk))
         gone[0].delete()
     return len(gone)
 
@@ -133,8 +134,9 @@ def below(route: Route, rows: Mapping[int, Route]) -> list[Route]:
     return [one for child in children for one in (child, *below(child, rows))]
 
 
-def log_after(event: str, route: Route) -> None:
-    transaction.on_commit(lambda route_id=route.pk: log.info(event, route_id=route_id))  # type: ignore[misc]
+def after_commit(call: Callable[[], object]) -> None:
+    """A roll-back must leave no trace in logs either."""
+    transaction.on_commit(lambda: call() and None)
 
 
 def _rows() -> dict[int, Route]:

@@ -15,6 +15,7 @@ from monitoring.views import (
     routes,
     silences,
     suggestions,
+    usefulness,
     windows,
 )
 
@@ -47,6 +48,8 @@ urlpatterns = [
     path("hooks/pagerduty/<int:channel_id>", reported.PagerDutyHookView.as_view()),
     path("incidents", incidents.IncidentsView.as_view()),
     path("incidents/by-key/<path:key>/resolve", handling.ResolveByKeyView.as_view()),
+    path("incidents/numbers", usefulness.NumbersView.as_view()),
+    path("usefulness", usefulness.UsefulnessView.as_view()),
     path("incidents/<uuid:incident_id>", incidents.IncidentView.as_view()),
     path("incidents/<uuid:incident_id>/acknowledge", handling.AcknowledgeView.as_view()),
     path("incidents/<uuid:incident_id>/comment", handling.CommentView.as_view()),

@@ -1,6 +1,6 @@
 """What happened to one incident: its log, who was told, what was done about it, how long it took, and the log's seal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,9 +8,10 @@ from typing import Any
 from experiments.models import ExperimentEvent
 from monitoring import chain
 from monitoring.admin.deliveries import status_badge
+from monitoring.admin.read_along import keep_attempts, with_attempts
 from monitoring.evidence import Evidence
 from monitoring.exporting import times_of
-from monitoring.incident_sentences import comments_of, event_sentence, flag_sentence
+from monitoring.incident_sentences import event_sentence, flag_sentence
 from monitoring.models import (
     Incident,
     IncidentEvent,
@@ -36,10 +37,11 @@ class Moment:
 
 
 def story(incident: Incident) -> dict[str, Any]:
-    """Four queries at most: log, messages with their attempts, changes of the experiment."""
+    """Three queries at most: log, messages with their attempts, changes of the experiment."""
     events = list(incident.events.select_related("by"))
     rows = OutboxMessage.objects.filter(incident=incident).select_related("channel")
-    messages = list(rows.order_by("channel__name", "seq").prefetch_related("attempts")[:MESSAGES_MAX])
+    messages = list(with_attempts(rows.order_by("channel__name", "seq"))[:MESSAGES_MAX])
+    keep_attempts(messages)
     changes = _changes(incident)
     return {
         "flags": _flags(incident),
@@ -55,7 +57,7 @@ def story(incident: Incident) -> dict[str, Any]:
 
 def _flags(incident: Incident) -> list[str]:
     active: Sequence[IncidentFlag] = getattr(incident, "active_flags", ())
-    comments = comments_of(active)
+    comments: Mapping[str, str] = getattr(incident, "silence_comments", {})
     return [flag_sentence(one, comments) for one in active]
 
 

@@ -26,6 +26,7 @@ from monitoring.admin.incident_filters import (
 )
 from monitoring.admin.incident_page import page, state_badge
 from monitoring.admin.opening import keep_count, needing_count, person
+from monitoring.admin.read_along import keep_flags, with_flags
 from monitoring.incident_sentences import FLAG_WORDS, flag_sentence
 from monitoring.models import Flag, Incident, IncidentFlag, Resolution, Usefulness
 from monitoring.sentences import size_text
@@ -175,18 +176,20 @@ class IncidentAdmin(ReadOnlyAdmin):
         """The row, read once for each request: the page and its buttons ask for it."""
         read: dict[str, Incident | None] = request.__dict__.setdefault("incidents_read", {})
         if object_id not in read:
-            read[object_id] = super().get_object(request, object_id, from_field)
-            keep_count(request, read[object_id])
+            read[object_id] = found = super().get_object(request, object_id, from_field)
+            keep_count(request, found)
+            if found is not None:
+                keep_flags(found)
         return read[object_id]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
         """In the list without what was planted, unless a monitor is chosen: that of the canary shows them."""
-        active = Prefetch("flags", IncidentFlag.objects.active(), to_attr="active_flags")
         people = ("acknowledged_by", "resolved_by", "judged_by")
-        rows = super().get_queryset(request).select_related("monitor", *people).prefetch_related(active)
+        rows = super().get_queryset(request).select_related("monitor", *people)
         is_list = request.resolver_match is not None and request.resolver_match.url_name == _LIST
         if not is_list:
-            return rows.annotate(needing_count=needing_count())
+            return with_flags(rows).annotate(needing_count=needing_count())
+        rows = rows.prefetch_related(Prefetch("flags", IncidentFlag.objects.active(), to_attr="active_flags"))
         return rows if _OF_MONITOR in request.GET else rows.genuine()
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.safestring import SafeString
@@ -11,6 +10,7 @@ from django.utils.safestring import SafeString
 from monitoring import routes, why_told
 from monitoring.admin.deliveries import status_badge
 from monitoring.admin.opening import Admin, keep_count, needing_count, render, require
+from monitoring.admin.read_along import keep_attempts, with_attempts
 from monitoring.incident_sentences import comments_of, flag_sentence
 from monitoring.labels import labels_of
 from monitoring.models import Channel, Incident, OutboxMessage
@@ -53,9 +53,11 @@ def page(admin: Admin, request: HttpRequest, incident_id: UUID) -> HttpResponse:
     )
 
 
-def messages_of(incident: Incident) -> QuerySet[OutboxMessage]:
+def messages_of(incident: Incident) -> list[OutboxMessage]:
     rows = OutboxMessage.objects.filter(incident=incident).select_related("channel", "route")
-    return rows.order_by("channel__name", "seq").prefetch_related("attempts")[:_MESSAGES_MAX]
+    found = list(with_attempts(rows.order_by("channel__name", "seq"))[:_MESSAGES_MAX])
+    keep_attempts(found)
+    return found
 
 
 def _chosen(every: Sequence[Answer], channel: str, who: str) -> tuple[Sequence[Answer], str]:

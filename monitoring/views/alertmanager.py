@@ -30,10 +30,11 @@ from monitoring.serializers.alertmanager import (
     groups_of,
     read_silence,
     silence_shape,
+    time_text,
 )
 from monitoring.tasks import wake_delivery
 from monitoring.views.alertmanager_answers import AlertmanagerView, Refused
-from monitoring.views.opened import signed
+from monitoring.views.silences import caller
 
 ALERTS_MAX = 5_000
 SILENCES_MAX = 5_000
@@ -61,7 +62,7 @@ class StatusView(AlertmanagerView):
             {
                 "cluster": {"peers": [], "status": "disabled"},
                 "config": {"original": original},
-                "uptime": problems.steady_since(now).isoformat(),
+                "uptime": time_text(problems.steady_since(now)),
                 "versionInfo": {**version, "goVersion": ""},
             }
         )
@@ -80,7 +81,7 @@ class AlertsView(AlertmanagerView):
             raise Refused(400, "the body is no list of alerts")
         if len(given) > ALERTS_MAX:
             raise Refused(413, f"there are {len(given)} alerts; at most {ALERTS_MAX} are taken at once")
-        taken = take_alerts(given, source=Source.PROMETHEUS, actor=signed("", request), now=timezone.now())
+        taken = take_alerts(given, source=Source.PROMETHEUS, actor=caller(request), now=timezone.now())
         wake_delivery()
         if taken.mistakes:
             said = "; ".join(f"alert {one.index}: {one.field}: {one.detail}" for one in taken.mistakes[:10])
@@ -139,7 +140,7 @@ class SilenceView(AlertmanagerView):
         return Response(silence_shape(silence, timezone.now()))
 
     def delete(self, request: Request, silence_id: str) -> HttpResponse:
-        by = signed("", request)
+        by = caller(request)
         try:
             silences.end(_uuid(silence_id, "path"), by=by, now=timezone.now())
         except Silence.DoesNotExist:

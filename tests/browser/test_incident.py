@@ -72,6 +72,8 @@ def test_incident_arrives_is_acknowledged_silenced_resolved_and_exported(page: P
     incident = arrive("db-1")
     row = page.locator(f"[data-key='{incident.pk}']")
     expect(row).to_be_visible(timeout=10_000)
+    expect(row).to_have_class("to-panel in-row in-arrived")
+    expect(page.locator("[data-inbox-status]")).to_contain_text("Live")
     expect(page.locator(".to-sentence")).to_contain_text("1 incident needs somebody.")
     expect(page.locator("#nav-sidebar .to-count")).to_have_text("1")
     assert page.evaluate("window.isTheSamePage")

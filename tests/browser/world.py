@@ -12,7 +12,7 @@ from feedback.shapes import FeedbackShape, ResponseShape
 from feedback.tables import FEEDBACK, RESPONSES
 from monitoring import backtests, checks, incidents, route_settings
 from monitoring import lifecycle as monitoring_lifecycle
-from monitoring.models import Channel, Hours, Incident, Marker, Monitor, MonitorSlice, Signal
+from monitoring.models import Channel, Hours, Incident, Marker, MessageTemplate, Monitor, MonitorSlice, Signal
 from triageops.observability import jobs
 
 WEIGHTS = {"gpt-4": 5_000, "claude-2": 3_000, "llama2-70b": 2_000}
@@ -200,6 +200,7 @@ def everything(now: datetime, days: float = 7.0) -> Incident:
     found = found_incident(now)
     Hours.objects.create(name="office", zone="UTC", ranges="mon-fri 09:00-17:00")
     route_settings.create({"name": "everything"})
+    MessageTemplate.objects.create(name="short", title="{{ incident.title }}", body="{{ incident.summary }}")
     release(now)
     backtests.ask(Monitor.objects.get(), by=None, now=now)
     return found

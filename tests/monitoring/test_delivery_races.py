@@ -2,9 +2,11 @@
 
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from pytest_django import Settings
 
 from monitoring import delivery, escalation, outbox, recording, reminding, resending
 from monitoring.channels.channel import Rate
@@ -23,10 +25,19 @@ from monitoring.models import (
 )
 from tests.monitoring.deliveries import T0, reported
 from tests.monitoring.factories import make_channel
-from tests.monitoring.receiver import Receiver, answer
+from tests.monitoring.receiver import Receiver, _Server, answer, running_receiver
 from tests.monitoring.test_races import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def receiver(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    """One that takes as many connections at once as several workers make."""
+    settings.OUTBOUND_ALLOW = ["127.0.0.0/8"]
+    monkeypatch.setattr(_Server, "request_queue_size", 128)
+    with running_receiver() as found:
+        yield found
 
 
 def deliver() -> None:
@@ -39,6 +50,7 @@ def test_several_workers_send_each_message_of_one_webhook_once(receiver: Receive
         reported(f"disk {number}")
     at_once(deliver, count=3)
     deliver()
+    assert set(DeliveryAttempt.objects.values_list("outcome", "reason")) == {("delivered", "")}
     ids = Counter(got.headers["webhook-id"] for got in receiver.got)
     assert len(ids) == 60
     assert set(ids.values()) == {1}
@@ -46,7 +58,9 @@ def test_several_workers_send_each_message_of_one_webhook_once(receiver: Receive
     assert DeliveryAttempt.objects.count() == 60
 
 
-def test_several_workers_keep_to_one_rate_together(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_workers_keep_to_one_rate_together(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Webhook, "rate", Rate(1.0, 7))
     make_channel(url=receiver.url)
     for number in range(30):

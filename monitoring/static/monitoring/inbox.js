@@ -61,6 +61,7 @@
           root.insertBefore(next, place);
           if ("rows" in next.dataset) {
             remember(next);
+            keyed(next).forEach((row) => row.classList.add("in-arrived"));
           }
         }
         child = next;

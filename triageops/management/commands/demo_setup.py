@@ -90,7 +90,9 @@ DEFINITION: dict[str, Any] = {
 MONITOR = "Helpfulness of every variant"
 CHANNEL = "Receiver of the demo"
 TEMPLATE = "Short words for the team"
-TITLE = "{{ incident.severity|upper }}: {{ incident.title }}{% if count != 1 %} ({{ count }} in all){% endif %}"
+TITLE = (
+    "{{ incident.severity|upper }}: {{ incident.title }}{% if count != 1 %} ({{ count }} in all){% endif %}"
+)
 BODY = """{% for one in incidents %}{{ one.title }}, {{ one.state }} since {{ one.since }}. {{ one.effect_text }}
 {% endfor %}"""
 
