@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 
 from monitoring import incidents
 from monitoring.channels.sink import Sink
+from monitoring.inhibition import OF_ONE_CHECK
 from monitoring.models import (
     CANARY_METRIC,
     Channel,
@@ -27,7 +28,7 @@ from monitoring.problems import Problem, problem_of, survey, with_open_fall
 
 log = structlog.get_logger(__name__)
 
-CHECK = "(check)"
+CHECK = OF_ONE_CHECK
 COMMON = {"rollups": "(rollups)", "checks": "(checks)"}
 """Keys of incidents that are about no slice."""
 

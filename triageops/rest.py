@@ -24,7 +24,7 @@ TYPE_PREFIX = "/problems/"
 
 CONTENT_TYPE = "application/problem+json"
 
-_API = ("/api/v1/", "/api/features/", "/ofrep/")
+_API = ("/api/v1/", "/api/features/", "/ofrep/", "/alertmanager/")
 
 
 def is_api(request: HttpRequest) -> bool:

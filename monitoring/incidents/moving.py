@@ -9,7 +9,7 @@ import structlog
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from monitoring import chain, flags, messages, metrics
+from monitoring import chain, flags, held, messages, metrics
 from monitoring.incidents.anew import start_anew
 from monitoring.models import EventKind, Incident, IncidentState, MessageKind, Resolution
 
@@ -63,6 +63,7 @@ def conclude(
     tell = MessageKind.RESOLVE if is_told else None
     move(incident, EventKind.RESOLVED, now=now, by=by, actor=actor, tell=tell, details=said, **changes)
     flags.end_all(incident, now=now)
+    held.drop(incident)
     if not is_told:
         return
     if incident.monitor is not None:

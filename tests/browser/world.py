@@ -1,6 +1,6 @@
 """A week of a believable LLM service for pages to show: written through the product's own functions, rolled up once."""
 
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 
 import numpy as np
 
@@ -10,9 +10,21 @@ from feedback import ingest, rollups
 from feedback.models import ALL_SCOPES, ApiKey, Direction, MetricKind, QualityMetric
 from feedback.shapes import FeedbackShape, ResponseShape
 from feedback.tables import FEEDBACK, RESPONSES
-from monitoring import backtests, checks, incidents, route_settings
+from monitoring import backtests, checks, incidents, route_settings, silences
 from monitoring import lifecycle as monitoring_lifecycle
-from monitoring.models import Channel, Hours, Incident, Marker, MessageTemplate, Monitor, MonitorSlice, Signal
+from monitoring.models import (
+    Channel,
+    Hours,
+    Incident,
+    InhibitRule,
+    MaintenanceWindow,
+    Marker,
+    MessageTemplate,
+    Monitor,
+    MonitorSlice,
+    Signal,
+)
+from monitoring.routing.matchers import parse
 from triageops.observability import jobs
 
 WEIGHTS = {"gpt-4": 5_000, "claude-2": 3_000, "llama2-70b": 2_000}
@@ -190,6 +202,34 @@ def schedule(now: datetime) -> None:
     jobs.record(name="clean-up", started_at=at, finished_at=at + timedelta(seconds=3), rows=18)
 
 
+def quiet(now: datetime) -> None:
+    """What holds messages back: a silence, a maintenance window, a rule of inhibition."""
+    silences.make(
+        parse('variant="claude-2"'),
+        starts_at=now,
+        ends_at=now + timedelta(hours=2),
+        comment="The new prompt is being rolled out.",
+        created_by="ada",
+        now=now,
+    )
+    MaintenanceWindow.objects.create(
+        name="Restart of the database",
+        repeats="weekly",
+        weekdays="sat",
+        start=time(22),
+        duration_seconds=14_400,
+        zone="Europe/Berlin",
+        starts_at=now,
+        created_by="ada",
+    )
+    InhibitRule.objects.create(
+        name="The graver one",
+        source_matchers=['severity="critical"'],
+        target_matchers=['severity="warning"'],
+        equal=["monitor"],
+    )
+
+
 def everything(now: datetime, days: float = 7.0) -> Incident:
     layer = Layer(key="triage", description="All that changes the answer to a patient.")
     layers.save(layer, by=None, now=now, reason="models and prompts collide")
@@ -201,6 +241,7 @@ def everything(now: datetime, days: float = 7.0) -> Incident:
     Hours.objects.create(name="office", zone="UTC", ranges="mon-fri 09:00-17:00")
     route_settings.create({"name": "everything"})
     MessageTemplate.objects.create(name="short", title="{{ incident.title }}", body="{{ incident.summary }}")
+    quiet(now)
     release(now)
     backtests.ask(Monitor.objects.get(), by=None, now=now)
     return found
