@@ -20,7 +20,9 @@ def mail_settings(url: str) -> dict[str, Any]:
     except ValueError:
         raise InvalidMailServer("This is no address of a mail server.") from None
     if parts.scheme not in _PORTS or not parts.hostname:
-        raise InvalidMailServer("Write smtp://user:password@host:587?tls=starttls, or smtps://user:password@host.")
+        raise InvalidMailServer(
+            "Write smtp://user:password@host:587?tls=starttls, or smtps://user:password@host."
+        )
     tls = parse_qs(parts.query).get("tls", ["none"])[-1]
     if tls not in {"none", "starttls"}:
         raise InvalidMailServer("tls is “starttls” or left out; smtps:// is encrypted from the start.")

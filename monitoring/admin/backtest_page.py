@@ -12,9 +12,9 @@ from monitoring import questions
 from monitoring.admin.backtest_plots import Report, delays, pictures
 from monitoring.admin.opening import few
 from monitoring.budget import share_if_active
-from monitoring.payloads import budget_text
 from monitoring.models import Backtest, BacktestState
 from monitoring.monitors.registry import is_rule
+from monitoring.payloads import budget_text
 from triageops import wording
 
 _MINDED = 0.2

@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from monitoring.payloads import RULE_TEXT, budget_text
 from monitoring.models import Monitor, ReferenceMode
 from monitoring.monitors import registry
+from monitoring.payloads import RULE_TEXT, budget_text
 from monitoring.sources import title_of
 
 

@@ -20,6 +20,4 @@ UNLESS = """
 class Migration(migrations.Migration):
     dependencies = [("monitoring", "0007_alerts")]
 
-    operations = [
-        migrations.RunSQL(TRIGGER.replace("{unless}", UNLESS), TRIGGER.replace("{unless}", ""))
-    ]
+    operations = [migrations.RunSQL(TRIGGER.replace("{unless}", UNLESS), TRIGGER.replace("{unless}", ""))]

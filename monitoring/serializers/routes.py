@@ -175,7 +175,7 @@ class WaySerializer(serializers.Serializer[object]):
         return round(way.leaf.repeat_interval.total_seconds())
 
 
-class VerdictSerializer(serializers.Serializer[object]):
+class RouteVerdictSerializer(serializers.Serializer[object]):
     """What one route did with the labels, and why."""
 
     id = serializers.IntegerField()
@@ -198,7 +198,7 @@ class RoutePreviewSerializer(serializers.Serializer[Preview]):
     has_routes = serializers.BooleanField()
     directly = ToldSerializer(many=True, help_text="Told whatever the routes say: the monitor names them.")
     ways = WaySerializer(many=True)
-    verdicts = VerdictSerializer(many=True)
+    verdicts = RouteVerdictSerializer(many=True)
     held_back = HeldBackSerializer(
         many=True, help_text="Silences and maintenance that hold the messages back."
     )

@@ -32,10 +32,15 @@ def _reports(seed: int) -> list[Report]:
     found = []
     for number in range(INCIDENTS):
         opens_at = chance.uniform(0, OPENING_SECONDS)
-        # A few are over before anybody could be told.
-        lasts = 0.0 if number % 20 == 0 else chance.uniform(3, 20)
+        over_at = opens_at + chance.uniform(3, 20)
+        if number % 20 == 0:
+            # Before anybody could be told.
+            over_at = opens_at
+        elif number % 3 == 0:
+            # After all is well again: a receiver that was away for long hears of these at least.
+            over_at = chance.uniform(MISBEHAVING_SECONDS + 5, MISBEHAVING_SECONDS + 15)
         is_critical = number % PAGED_EVERY == 0
-        found.append(Report(number, opens_at, opens_at + lasts, is_critical, is_by_webhook=number % 5 == 0))
+        found.append(Report(number, opens_at, over_at, is_critical, is_by_webhook=number % 5 == 0))
     return found
 
 
