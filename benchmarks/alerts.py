@@ -116,8 +116,8 @@ def quantiles(values: list[float]) -> tuple[float, float]:
     return statistics.median(ordered), ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
 
 
-def measure(receiver: Receiver, first: int, count: int, per_second: float) -> list[float]:
-    """Open so many incidents at this rate; how long each took to the receiver, in seconds."""
+def measure(receiver: Receiver, first: int, count: int, per_second: float) -> tuple[list[float], float]:
+    """Open so many incidents at this rate: how long each took to the receiver, in seconds, and the rate that was reached."""
     before, began = receiver.count, time.monotonic()
 
     def open_in_time(number: int) -> tuple[str, float]:
@@ -133,8 +133,7 @@ def measure(receiver: Receiver, first: int, count: int, per_second: float) -> li
     missing = [pk for pk, _ in opened if pk not in receiver.arrived]
     if missing:
         raise SystemExit(f"{len(missing)} of {count} incidents did not arrive within a minute")
-    print(f"  {count} incidents opened in {lasted:.1f} s: {count / lasted:.0f} a second", flush=True)
-    return [receiver.arrived[pk] - at for pk, at in opened]
+    return [receiver.arrived[pk] - at for pk, at in opened], count / lasted
 
 
 def bare(receiver: Receiver, count: int, threads: int) -> tuple[float, float, float]:
@@ -211,7 +210,11 @@ def main() -> int:
             ("at rest", 0, options.rest, 1 / 0.3, GOAL_REST_SECONDS),
             ("storm", 1_000_000, int(options.rate * options.seconds), options.rate, GOAL_STORM_SECONDS),
         ):
-            found = quantiles(measure(receiver, first, count, rate))
+            seconds, reached = measure(receiver, first, count, rate)
+            found = quantiles(seconds)
+            print(f"{name}: {count} incidents, {reached:.1f} a second of {rate:.1f} asked for")
+            # What was not opened at the rate that the goal speaks of does not meet it.
+            is_met = is_met and reached >= 0.95 * rate
             print(f"{name}: p50 {found[0]:.3f} s, {found[0] / middle:.0f} times a bare post's", flush=True)
             is_met = (
                 verdict(f"{name}: commit to first byte, p99", found[1], goal, "s", is_most=True) and is_met

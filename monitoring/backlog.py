@@ -48,3 +48,18 @@ def channels(now: datetime) -> dict[str, Sight]:
         if is_out and health.pk in oldest:
             waits[kind] = max(waits[kind], (now - oldest[health.pk]).total_seconds())
     return {kind: Sight(count, waits[kind]) for kind, count in resting.items()}
+
+
+def seconds_until_due(now: datetime) -> float | None:
+    """How long until a message's time comes, or its channel may be called again; None when there is nothing to wait for.
+
+    What waits for another message of its incident is not counted: the sweep finds it.
+    """
+    waiting = OutboxMessage.objects.filter(status=MessageStatus.PENDING, channel__is_enabled=True).order_by()
+    first = dict(waiting.values_list("channel").annotate(Min("not_before")))
+    later = dict(waiting.filter(not_before__gt=now).values_list("channel").annotate(Min("not_before")))
+    healths = endpoints.known(first.keys())
+    free = {pk: endpoints.free_at(healths[pk], now) for pk in first}
+    held = [free[pk] for pk, at in first.items() if at <= now < free[pk]]
+    times = held + [max(at, free[pk]) for pk, at in later.items()]
+    return (min(times) - now).total_seconds() if times else None

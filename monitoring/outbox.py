@@ -72,7 +72,7 @@ def _lease_of(channel_id: int, room: int, now: datetime) -> list[Batch]:
         count = 0 if health is None else min(room, endpoints.calls_allowed(health, now))
         if health is None or count == 0:
             return []
-        due = _locked(OutboxMessage.objects.due(now).filter(channel_id=channel_id), count)
+        due = _due(channel_id, count, now)
         if not due:
             return []
         if endpoints.is_grouped(health.channel):
@@ -82,6 +82,17 @@ def _lease_of(channel_id: int, room: int, now: datetime) -> list[Batch]:
         _take([message for group in groups for message in group], health.channel, now)
         is_probe = endpoints.begin(health, len(groups), now)
     return [Batch(health.channel, tuple(group), is_probe) for group in groups]
+
+
+def _due(channel_id: int, count: int, now: datetime) -> list[OutboxMessage]:
+    """The oldest that are due. Among the oldest that are ripe, as a rule: whose turn it is need not be asked of all that wait."""
+    ripe = OutboxMessage.objects.ripe(now).filter(channel_id=channel_id)
+    oldest = list(ripe.order_by("not_before", "seq", "pk").values_list("pk", flat=True)[: 4 * count])
+    due = OutboxMessage.objects.due(now).filter(channel_id=channel_id)
+    found = _locked(due.filter(pk__in=oldest), count)
+    if len(found) == count or len(oldest) < 4 * count:
+        return found
+    return _locked(due, count)
 
 
 def _locked(rows: QuerySet[OutboxMessage], count: int) -> list[OutboxMessage]:
@@ -110,10 +121,9 @@ def _group_of(leader: OutboxMessage, now: datetime) -> list[OutboxMessage]:
 def _take(messages: Sequence[OutboxMessage], channel: Channel, now: datetime) -> None:
     lost = [message for message in messages if message.status == MessageStatus.LEASED]
     _note_lost(lost, channel)
-    values = {"status": MessageStatus.LEASED, "lease_until": now + LEASE}
     mine = OutboxMessage.objects.filter(pk__in=[message.pk for message in messages])
-    batch = messages[0].batch
-    mine.update(**values, attempt_count=F("attempt_count") + 1, batch=batch)
+    values = {"status": MessageStatus.LEASED, "lease_until": now + LEASE, "batch": messages[0].batch}
+    mine.update(**values, attempt_count=F("attempt_count") + 1)
     for message in messages:
         message.channel = channel
         message.status, message.lease_until = MessageStatus.LEASED, now + LEASE
@@ -137,21 +147,6 @@ def _note_lost(messages: Sequence[OutboxMessage], channel: Channel) -> None:
     for message in messages:
         metrics.DELIVERIES.labels(channel.kind, AttemptOutcome.LOST).inc()
         log.warning("delivery.lost", **log_ids(message))
-
-
-def seconds_until_due(now: datetime) -> float | None:
-    """How long until a message's time comes, or its channel may be called again; None when there is nothing to wait for.
-
-    What waits for another message of its incident is not counted: the sweep finds it.
-    """
-    waiting = OutboxMessage.objects.filter(status=MessageStatus.PENDING, channel__is_enabled=True).order_by()
-    first = dict(waiting.values_list("channel").annotate(Min("not_before")))
-    later = dict(waiting.filter(not_before__gt=now).values_list("channel").annotate(Min("not_before")))
-    healths = endpoints.known(first.keys())
-    free = {pk: endpoints.free_at(healths[pk], now) for pk in first}
-    held = [free[pk] for pk, at in first.items() if at <= now < free[pk]]
-    times = held + [max(at, free[pk]) for pk, at in later.items()]
-    return (min(times) - now).total_seconds() if times else None
 
 
 def give_up_expired(now: datetime) -> list[OutboxMessage]:

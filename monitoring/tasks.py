@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import datetime
 from math import ceil
 
@@ -12,6 +12,7 @@ from kombu.exceptions import OperationalError
 
 from monitoring import (
     auditor,
+    backlog,
     backtests,
     canary,
     checks,
@@ -20,7 +21,6 @@ from monitoring import (
     guardrails,
     housekeeping,
     incidents,
-    outbox,
     reminding,
     resending,
     selfcheck,
@@ -82,7 +82,7 @@ def deliver_due() -> int:
     _forget_wake_up()
     attempt_count = delivery.deliver_due(timezone.now)
     now = timezone.now()
-    seconds = outbox.seconds_until_due(now)
+    seconds = backlog.seconds_until_due(now)
     if seconds is not None and seconds < SWEEP_SECONDS:
         _wake_up_at(now, seconds)
     return attempt_count
@@ -90,14 +90,18 @@ def deliver_due() -> int:
 
 @shared_task(time_limit=120)
 def tend_alerts() -> int:
-    """What time does to incidents: silences, acknowledgements and holds end, steps and reminders come; returns how many moved."""
+    """What time does to incidents: silences, acknowledgements and holds end, steps and reminders come; returns how many moved.
+
+    A part that fails does not stop the others: they are done, then the task fails.
+    """
     now = timezone.now()
-    moved = sum(
-        _tend(part, now) for part in (incidents.tend, suppression.tend, escalation.due, reminding.reminders)
-    )
-    if moved:
-        wake_delivery()
-    return moved
+    moved: list[int] = []
+    with ExitStack() as parts:
+        # The last one is done first.
+        parts.callback(lambda: wake_delivery() if any(moved) else None)
+        for part in (reminding.reminders, escalation.due, suppression.tend, incidents.tend):
+            parts.callback(lambda part=part: moved.append(part(now)))  # type: ignore[misc]
+    return sum(moved)
 
 
 @shared_task(time_limit=120)
@@ -129,15 +133,6 @@ def sweep_backtests() -> int:
 def wake_delivery() -> None:
     """Have messages sent right after the commit instead of within 15 seconds, when the sweep finds them."""
     transaction.on_commit(_wake_up)
-
-
-def _tend(part: Callable[[datetime], int], now: datetime) -> int:
-    """One that fails does not stop the others; it is tried again in a few seconds."""
-    try:
-        return part(now)
-    except Exception:
-        log.exception("alerts.tend_failed", part=part.__module__)
-        return 0
 
 
 def _wake_up() -> None:

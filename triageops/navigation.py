@@ -27,7 +27,7 @@ NAVIGATION: list[dict[str, Any]] = [
                 "link": reverse_lazy("admin:monitoring_incident_changelist"),
                 # The inbox lies below it.
                 "active": lambda request: (
-                    "/incident/" in request.path and "/incident/inbox/" not in request.path
+                    "/incident/" in request.path and not _has(request, "inbox", "numbers")
                 ),
             },
             {
@@ -105,8 +105,7 @@ NAVIGATION: list[dict[str, Any]] = [
                 "link": reverse_lazy("admin:monitoring_channel_changelist"),
                 # Their health lies below it, and has an entry of its own.
                 "active": lambda request: (
-                    "/monitoring/channel/" in request.path
-                    and not _has(request, "health", "usefulness", "numbers")
+                    "/monitoring/channel/" in request.path and not _has(request, "health", "usefulness")
                 ),
             },
             {

@@ -15,7 +15,7 @@ from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
 from monitoring import channel_settings
-from monitoring.admin import channel_health, channel_page, numbers
+from monitoring.admin import channel_health, channel_page
 from monitoring.admin.channel_form import (
     DEFAULT_KIND,
     ChannelForm,
@@ -61,7 +61,6 @@ class ChannelAdmin(NoDeleteAdmin):
             path("health/", view(partial(channel_health.page, self)), name="monitoring_channel_health"),
             path("usefulness/", view(partial(usefulness_page, self)), name="monitoring_usefulness"),
             path("usefulness/<int:monitor_id>/", view(of_monitor), name="monitoring_monitor_usefulness"),
-            path("numbers/", view(partial(numbers.page, self)), name="monitoring_numbers"),
             path("<int:channel_id>/health/", view(channel_page.uses), name="monitoring_channel_own_health"),
             path(
                 "<int:channel_id>/test/<uuid:message_id>/",

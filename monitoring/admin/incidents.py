@@ -13,7 +13,7 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from monitoring import incidents
-from monitoring.admin import inbox, incident_file, told
+from monitoring.admin import inbox, incident_file, numbers, told
 from monitoring.admin.inbox_lines import about, severity_badge
 from monitoring.admin.incident_buttons import BUTTONS, allowed
 from monitoring.admin.incident_filters import (
@@ -135,12 +135,13 @@ class IncidentAdmin(ReadOnlyAdmin):
     judge_expected = _of_each("judge_expected", "Judge as expected", "judged", _judge(Usefulness.EXPECTED))
 
     class Media:
-        css = {"all": ("monitoring/monitor.css", "monitoring/inbox.css")}
+        css = {"all": ("monitoring/monitor.css", "monitoring/inbox.css", "monitoring/channels.css")}
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
         own = [
             path("inbox/", view(partial(inbox.page, self)), name="monitoring_inbox"),
+            path("numbers/", view(partial(numbers.page, self)), name="monitoring_numbers"),
             path("<uuid:incident_id>/told/", view(partial(told.page, self)), name="monitoring_incident_told"),
             path(
                 "<uuid:incident_id>/evidence.<slug:form>",

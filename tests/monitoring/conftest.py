@@ -4,13 +4,14 @@ import pytest
 from django.core.cache import cache
 from pytest_django import Settings
 
-from tests.monitoring.receiver import Receiver, running_receiver
+from tests.monitoring.receiver import Receiver, _Server, running_receiver
 
 
 @pytest.fixture
-def receiver(settings: Settings) -> Iterator[Receiver]:
-    """A receiver that the deployment allows."""
+def receiver(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    """A receiver that the deployment allows, and that takes as many connections at once as several workers make."""
     settings.OUTBOUND_ALLOW = ["127.0.0.0/8"]
+    monkeypatch.setattr(_Server, "request_queue_size", 128)
     with running_receiver() as found:
         yield found
 

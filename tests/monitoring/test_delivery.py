@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from monitoring import delivery, incidents, messages, outbox, recording
+from monitoring import backlog, delivery, incidents, messages, outbox, recording
 from monitoring.channels.channel import DeliveryError
 from monitoring.models import (
     AttemptOutcome,
@@ -197,7 +197,7 @@ def test_message_that_nobody_takes_is_given_up_after_a_day(receiver: Receiver, c
     while OutboxMessage.objects.undecided().exists():
         delivery.deliver_due(clock)
         message = OutboxMessage.objects.get()
-        clock.pass_by(seconds=outbox.seconds_until_due(clock()) or 0)
+        clock.pass_by(seconds=backlog.seconds_until_due(clock()) or 0)
     assert message.status == MessageStatus.DEAD
     assert timedelta(hours=23, minutes=50) < clock() - T0 <= timedelta(hours=24)
     # Often while it is fresh, then once an hour.

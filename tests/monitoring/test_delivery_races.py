@@ -2,11 +2,9 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from pytest_django import Settings
 
 from monitoring import delivery, escalation, outbox, recording, reminding, resending
 from monitoring.channels.channel import Rate
@@ -25,19 +23,10 @@ from monitoring.models import (
 )
 from tests.monitoring.deliveries import T0, reported
 from tests.monitoring.factories import make_channel
-from tests.monitoring.receiver import Receiver, _Server, answer, running_receiver
+from tests.monitoring.receiver import Receiver, answer
 from tests.monitoring.test_races import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def receiver(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
-    """One that takes as many connections at once as several workers make."""
-    settings.OUTBOUND_ALLOW = ["127.0.0.0/8"]
-    monkeypatch.setattr(_Server, "request_queue_size", 128)
-    with running_receiver() as found:
-        yield found
 
 
 def deliver() -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from monitoring import delivery, endpoints, messages, outbox, recording
+from monitoring import backlog, delivery, endpoints, messages, outbox, recording
 from monitoring.channels.channel import Rate
 from monitoring.channels.slack import Slack
 from monitoring.channels.webhook import Webhook
@@ -48,7 +48,7 @@ def test_rate_lets_a_burst_through_and_then_so_many_a_second(
         reported(f"disk {number}")
     assert delivery.deliver_due(clock) == 5
     assert delivery.deliver_due(clock) == 0
-    assert outbox.seconds_until_due(clock()) == pytest.approx(0.5)
+    assert backlog.seconds_until_due(clock()) == pytest.approx(0.5)
     clock.pass_by(seconds=0.5)
     assert delivery.deliver_due(clock) == 1
     clock.pass_by(seconds=1)
@@ -74,7 +74,7 @@ def test_retry_after_holds_the_whole_channel(channel: Channel, receiver: Receive
     reported("second")
     clock.pass_by(seconds=89)
     assert delivery.deliver_due(clock) == 0
-    assert outbox.seconds_until_due(clock()) == pytest.approx(1)
+    assert backlog.seconds_until_due(clock()) == pytest.approx(1)
     clock.pass_by(seconds=1)
     assert delivery.deliver_due(clock) == 1
     clock.pass_by(seconds=1)

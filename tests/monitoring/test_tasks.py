@@ -108,7 +108,9 @@ def test_deliver_due_comes_back_when_the_next_message_is_due(
 
 
 def test_tend_alerts_does_the_other_parts_when_one_fails(
-    wakes: list[str], monkeypatch: pytest.MonkeyPatch
+    wakes: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Callable[..., object],
 ) -> None:
     done: list[str] = []
     monkeypatch.setattr("monitoring.incidents.tend", lambda now: 1 / 0)
@@ -118,8 +120,10 @@ def test_tend_alerts_does_the_other_parts_when_one_fails(
         return 3
 
     monkeypatch.setattr("monitoring.reminding.reminders", remind)
-    assert tasks.tend_alerts() == 3
+    with django_capture_on_commit_callbacks(execute=True), pytest.raises(ZeroDivisionError):  # type: ignore[attr-defined]
+        tasks.tend_alerts()
     assert done == ["reminders"]
+    assert wakes == ["woken"]
 
 
 def test_resend_alerts_and_audit_deliveries_say_how_many(wakes: list[str]) -> None:
