@@ -144,7 +144,7 @@ def _tell_others(incident: Incident, sick: Channel, now: datetime) -> None:
         details = {"channel": sick.name, "told": [one.name for one in wanted]}
         event = chain.append(locked, EventKind.UNDELIVERED, now=now, details=details)
         legs = [Leg(one, because, now) for one in wanted]
-        messages.write(locked, MessageKind.TRIGGER, legs, now=now, seq=event.seq)
+        messages.write(locked, MessageKind.TRIGGER, legs, now=now, event=event)
 
 
 def _call_heartbeat(now: datetime) -> None:
@@ -153,7 +153,14 @@ def _call_heartbeat(now: datetime) -> None:
         return
     reason = ""
     try:
-        answer = request("POST", settings.HEARTBEAT_URL, b"", {}, timeout_seconds=_HEARTBEAT_SECONDS)
+        answer = request(
+            "POST",
+            settings.HEARTBEAT_URL,
+            b"",
+            {},
+            timeout_seconds=_HEARTBEAT_SECONDS,
+            is_trusted=True,
+        )
         if not 200 <= answer.status < 300:
             reason = f"answered {answer.status}"
     except BlockedTarget as error:

@@ -157,6 +157,8 @@ def _plain(value: Any) -> Any:
 
 def _last_hash(incident: Incident, seq: int) -> str:
     """Of the event before `seq`; events before the chain are sealed now, from the first one on."""
+    if seq == 1:
+        return START
     before = IncidentEvent.objects.filter(incident=incident, seq__lt=seq)
     last = before.order_by("-seq").first()
     if last is None:

@@ -67,7 +67,7 @@ def next_after_dead(message: OutboxMessage, now: datetime) -> list[OutboxMessage
         legs = _instead_of(message, incident, now) if is_news and not is_known else []
         details = {"message": message.webhook_id, "channel": message.channel.name, "told": _names(legs)}
         event = chain.append(incident, EventKind.UNDELIVERED, now=now, details=details)
-        return messages.write(incident, MessageKind.TRIGGER, legs, now=now, seq=event.seq)
+        return messages.write(incident, MessageKind.TRIGGER, legs, now=now, event=event)
 
 
 def due(now: datetime) -> int:
@@ -187,7 +187,7 @@ def _step(one: _Due, now: datetime) -> int:
             **({"message": one.message} if one.message else {}),
         }
         event = chain.append(incident, EventKind.STEPPED, now=now, details=details)
-        messages.write(incident, MessageKind.TRIGGER, legs, now=now, seq=event.seq)
+        messages.write(incident, MessageKind.TRIGGER, legs, now=now, event=event)
         ids = {"incident_id": str(incident.pk), "route": one.leaf.id, "step": one.number}
         transaction.on_commit(lambda: log.info("incident.stepped", told=len(legs), **ids))
     return 1

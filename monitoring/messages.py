@@ -8,6 +8,7 @@ from monitoring import flags, telling
 from monitoring.models import (
     Channel,
     Incident,
+    IncidentEvent,
     MessageKind,
     MessageStatus,
     OutboxMessage,
@@ -21,16 +22,16 @@ def enqueue(
     kind: MessageKind,
     *,
     now: datetime,
-    seq: int | None = None,
+    event: IncidentEvent | None = None,
     channels: Iterable[Channel] | None = None,
 ) -> list[OutboxMessage]:
     """Write a message for each channel that is to hear it; must run in the transaction of what it tells.
 
-    seq: number of the event that it tells; by default the last. channels: instead of those that monitor and routes choose.
+    event: what it tells; by default the last. channels: instead of those that monitor and routes choose.
     A disabled channel gets its message too: it waits there, seen, instead of being lost unseen.
     """
     legs = telling.legs_of(incident, kind, now=now, channels=channels)
-    return write(incident, kind, legs, seq=seq, now=now)
+    return write(incident, kind, legs, event=event, now=now)
 
 
 def write(
@@ -39,14 +40,15 @@ def write(
     legs: Sequence[Leg],
     *,
     now: datetime,
-    seq: int | None = None,
+    event: IncidentEvent | None = None,
     said: Mapping[str, Any] | None = None,
 ) -> list[OutboxMessage]:
     """The messages of these legs; said: what they say besides. What a silence holds back waits for its end."""
     if not legs:
         return []
-    seq = incident.version if seq is None else seq
-    payload = incident_payload(incident, kind, at=now, seq=seq) | dict(said or {})
+    known = event or incident.events.filter(seq=incident.version).first()
+    seq, event_hash = (known.seq, known.hash) if known is not None else (incident.version, "")
+    payload = incident_payload(incident, kind, at=now, event_hash=event_hash) | dict(said or {})
     held_by = flags.suppressing(incident) if kind in {MessageKind.TRIGGER, MessageKind.REMINDER} else None
     found = []
     for leg in legs:

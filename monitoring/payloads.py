@@ -32,11 +32,11 @@ _MOST_SLICES = 5
 
 
 def incident_payload(
-    incident: Incident, kind: MessageKind, *, at: datetime, seq: int | None = None
+    incident: Incident, kind: MessageKind, *, at: datetime, event_hash: str = ""
 ) -> dict[str, Any]:
     """Everything a channel may say of an incident. A group below the smallest size appears without name and numbers.
 
-    seq: the event that is told; its hash goes along, as a witness of the log outside of this database.
+    event_hash: of the event that is told; it goes along, as a witness of the log outside of this database.
     """
     if incident.is_reported:
         about = _of_report(incident)
@@ -66,9 +66,7 @@ def incident_payload(
         "acknowledged_by": _acknowledged_by(incident) if kind == MessageKind.ACKNOWLEDGE else "",
         "inbox_url": settings.BASE_URL + reverse("admin:monitoring_incident_changelist") + "inbox/",
         "routing_labels": public_labels_of(incident),
-        "event_hash": incident.events.filter(seq=seq or incident.version)
-        .values_list("hash", flat=True)
-        .first(),
+        "event_hash": event_hash,
     }
 
 

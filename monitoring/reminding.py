@@ -93,7 +93,7 @@ def _remind(incident_id: UUID, intervals: Mapping[int | None, timedelta], now: d
             for row in sorted(last, key=lambda row: row.pk)
         ]
         said = {"reminder": number}
-        messages.write(incident, MessageKind.REMINDER, legs, now=now, seq=event.seq, said=said)
+        messages.write(incident, MessageKind.REMINDER, legs, now=now, event=event, said=said)
         ids = {"incident_id": str(incident.pk), "number": number}
         transaction.on_commit(lambda: log.info("incident.reminded", told=len(legs), **ids))
     return 1

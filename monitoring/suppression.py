@@ -42,21 +42,26 @@ def current(incident: Incident, now: datetime) -> Cause | None:
     return causes.strongest(causes.of_one(incident, now))
 
 
+def begin(incident: Incident, now: datetime) -> Cause | None:
+    """Set the flags of one that opens now, before its first message is written. The strongest that holds."""
+    found = _found(incident, now)
+    for kind in _KINDS:
+        if kind in found:
+            _set(incident, found[kind][0], now)
+    return causes.strongest(found)
+
+
 def apply(incident: Incident, now: datetime) -> Cause | None:
     """Make its flags and messages what they must be; it must be locked. The strongest that holds. Raises IncidentChanged."""
     if incident.state == IncidentState.RESOLVED:
         flags.end_all(incident, now=now)
         held.drop(incident)
         return None
-    with connection.cursor() as cursor:
-        # Who makes a silence waits for us: either it is seen here, or it finds this incident.
-        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_LOCK])
-    found = causes.of_one(incident, now)
+    found = _found(incident, now)
     standing = flags.active(incident)
     for kind in _KINDS:
         if kind in found:
-            one = found[kind][0]
-            flags.flag(incident, kind, why=one.why, who=one.who, cause=one.cause, until=one.until, now=now)
+            _set(incident, found[kind][0], now)
         elif kind in standing:
             flags.unflag(incident, kind, why=_ENDED[kind], now=now)
     strongest = causes.strongest(found)
@@ -65,6 +70,17 @@ def apply(incident: Incident, now: datetime) -> Cause | None:
     else:
         held.hold(incident, strongest.why, now=now)
     return strongest
+
+
+def _found(incident: Incident, now: datetime) -> Causes:
+    with connection.cursor() as cursor:
+        # Who makes a silence waits for us: either it is seen here, or it finds this incident.
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_LOCK])
+    return causes.of_one(incident, now)
+
+
+def _set(incident: Incident, one: Cause, now: datetime) -> None:
+    flags.flag(incident, one.kind, why=one.why, who=one.who, cause=one.cause, until=one.until, now=now)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from monitoring import (
     guardrails,
     housekeeping,
     incidents,
+    mirroring,
     reminding,
     resending,
     selfcheck,
@@ -108,6 +109,12 @@ def tend_alerts() -> int:
 def resend_alerts() -> int:
     """Say again to Alertmanagers what they know; returns to how many."""
     return resending.resend(timezone.now)
+
+
+@shared_task(time_limit=300)
+def mirror_silences() -> int:
+    """Tell our silences to the Alertmanagers that we send to; returns how many."""
+    return mirroring.mirror(timezone.now())
 
 
 @shared_task(time_limit=120)

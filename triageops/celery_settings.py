@@ -36,6 +36,7 @@ task_routes = {
     "monitoring.tasks.tidy": {"queue": "default"},
     "monitoring.tasks.deliver_due": {"queue": "delivery"},
     "monitoring.tasks.resend_alerts": {"queue": "delivery"},
+    "monitoring.tasks.mirror_silences": {"queue": "delivery"},
     "monitoring.tasks.tend_alerts": {"queue": "checks"},
     # Not beside what it judges.
     "monitoring.tasks.audit_deliveries": {"queue": "checks"},
@@ -111,6 +112,11 @@ beat_schedule = {
         "task": "monitoring.tasks.resend_alerts",
         "schedule": 60.0,
         "options": {"queue": "delivery", "expires": 60},
+    },
+    "mirroring": {
+        "task": "monitoring.tasks.mirror_silences",
+        "schedule": 30.0,
+        "options": {"queue": "delivery", "expires": 30},
     },
     "audit": {
         "task": "monitoring.tasks.audit_deliveries",

@@ -37,7 +37,7 @@ def move(
     """Raises IncidentChanged when the incident is not as it was read."""
     event = chain.append(incident, kind, now=now, by=by, actor=actor, details=details, **changes)
     if tell is not None:
-        messages.enqueue(incident, tell, seq=event.seq, now=now)
+        messages.enqueue(incident, tell, event=event, now=now)
 
 
 def conclude(

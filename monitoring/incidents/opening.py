@@ -163,8 +163,8 @@ def _tell_beginning(
     incident: Incident, event: IncidentEvent, *, now: datetime, channels: Iterable[Channel] | None = None
 ) -> None:
     flapping.note_return(incident, now=now)
-    suppression.apply(incident, now)
-    messages.enqueue(incident, MessageKind.TRIGGER, seq=event.seq, now=now, channels=channels)
+    suppression.begin(incident, now)
+    messages.enqueue(incident, MessageKind.TRIGGER, event=event, now=now, channels=channels)
     after_commit(metrics.INCIDENTS_OPENED.labels(incident.severity).inc)
     after_commit(partial(log.warning, "incident.opened", **ids(incident)))
 

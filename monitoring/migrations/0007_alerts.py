@@ -794,6 +794,10 @@ class Migration(migrations.Migration):
                 name="incident_unresolved",
             ),
         ),
+        migrations.AddIndex(
+            model_name="incident",
+            index=models.Index(fields=["slice_key", "-resolved_at"], name="incident_ended"),
+        ),
         migrations.AddConstraint(
             model_name="incident",
             constraint=models.UniqueConstraint(

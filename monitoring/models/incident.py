@@ -205,7 +205,9 @@ class Incident(models.Model):
             ),
         ]
         indexes: ClassVar = [
-            models.Index(fields=["state"], condition=~Q(state="resolved"), name="incident_unresolved")
+            models.Index(fields=["state"], condition=~Q(state="resolved"), name="incident_unresolved"),
+            # What ended of the same thing a short time ago.
+            models.Index(fields=["slice_key", "-resolved_at"], name="incident_ended"),
         ]
 
     def __str__(self) -> str:

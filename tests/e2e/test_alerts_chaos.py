@@ -36,9 +36,9 @@ def _reports(seed: int) -> list[Report]:
         if number % 20 == 0:
             # Before anybody could be told.
             over_at = opens_at
-        elif number % 3 == 0:
+        elif number % 3:
             # After all is well again: a receiver that was away for long hears of these at least.
-            over_at = chance.uniform(MISBEHAVING_SECONDS + 5, MISBEHAVING_SECONDS + 15)
+            over_at = chance.uniform(MISBEHAVING_SECONDS + 3, MISBEHAVING_SECONDS + 25)
         is_critical = number % PAGED_EVERY == 0
         found.append(Report(number, opens_at, over_at, is_critical, is_by_webhook=number % 5 == 0))
     return found
@@ -66,8 +66,8 @@ def _go_away_for_a_while(receivers: Receivers) -> None:
         time.sleep(4)
 
 
-def _wait_until_settled(product: Product) -> float:
-    """Seconds until no message waits any more."""
+def _wait_until_settled(product: Product) -> None:
+    """Until no message waits any more."""
     start = time.monotonic()
     waiting = "SELECT status, count(*) FROM monitoring_outboxmessage WHERE status IN ('pending', 'leased') GROUP BY 1"
     found: object = "the database is down"
@@ -78,7 +78,7 @@ def _wait_until_settled(product: Product) -> float:
             time.sleep(0.5)
             continue
         if not found:
-            return time.monotonic() - start
+            return
         time.sleep(0.5)
     raise AssertionError(f"messages still wait: {found}")
 
@@ -112,7 +112,7 @@ def _check_database(product: Product) -> dict[str, dict[str, str]]:
         found[channel][incident] = status
     assert len(found[WEBHOOK]) == len(found[SLACK]) == INCIDENTS
     # Otherwise this would prove little.
-    assert min(Counter(found[name].values())["delivered"] for name in (WEBHOOK, SLACK)) > INCIDENTS / 4
+    assert min(Counter(found[name].values())["delivered"] for name in (WEBHOOK, SLACK)) > INCIDENTS / 2
     assert len(found[PAGERDUTY]) == len(range(0, INCIDENTS, PAGED_EVERY))
     return found
 
@@ -161,33 +161,43 @@ def _counts_of(batch: Counter[str]) -> tuple[int, int]:
 
 
 def _check_rate(times: list[float], *, per_second: float, burst: int) -> None:
-    """No window of time has more calls than its rate allows; a second of grace, for calls that are on their way longer."""
+    """No window of time has more calls than its rate allows, with some seconds' grace for calls that were held up."""
     for first, start in enumerate(times):
         for count, end in enumerate(times[first:], 1):
-            assert count <= burst + per_second * (end - start + 1), (count, end - start)
+            assert count <= burst + per_second * (end - start + 5), (count, end - start)
 
 
-def test_a_thousand_incidents_through_kills_and_misdeeds_are_told_exactly_once(folder: Path) -> None:
+def _check_evidence(product: Product) -> None:
+    """The audit finds nothing, and every incident's log is as it was written."""
+    audit = "from django.utils import timezone\nfrom monitoring import auditor\n"
+    audit += "found = [one.as_json() for one in auditor.audit(timezone.now())]"
+    assert said_by(product, audit) == []
+    said = product.manage("alerts", "verify", "all")
+    assert re.match(r"[\d\u202f]+ logs are intact", said), said
+
+
+def _go_through_it(product: Product, receivers: Receivers) -> None:
+    set_up(product, receivers)
+    _misbehave(receivers)
+    killer = Killer(product, _kills(seed=5))
+    away = threading.Thread(target=_go_away_for_a_while, args=[receivers])
+    end = threading.Timer(MISBEHAVING_SECONDS, receivers.whims.clear)
+    for thread in (killer, away, end):
+        thread.start()
+    Reporters(product, _reports(seed=5)).run()
+    for thread in (killer, away, end):
+        thread.join()
+    assert Counter(killer.killed) == Counter({words[-1]: count for words, count in VICTIMS.items()})
+    _wait_until_settled(product)
+
+
+def test_thousand_incidents_through_kills_and_misdeeds_are_told_exactly_once(folder: Path) -> None:
     secret = "whsec_" + secrets.token_bytes(24).hex()
     with (
         running_receivers(folder / "journal.jsonl", secret) as receivers,
         running(folder, TRIAGEOPS_OUTBOUND_ALLOW="127.0.0.0/8", LOG_LEVEL="WARNING") as product,
     ):
-        set_up(product, receivers)
-        _misbehave(receivers)
-        killer = Killer(product, _kills(seed=5))
-        threading.Timer(MISBEHAVING_SECONDS, receivers.whims.clear).start()
-        away = threading.Thread(target=_go_away_for_a_while, args=[receivers])
-        away.start()
-        killer.start()
-        t0 = time.monotonic()
-        Reporters(product, _reports(seed=5)).run()
-        print("reported", time.monotonic() - t0)
-        killer.join()
-        away.join()
-        assert Counter(killer.killed) == Counter({words[-1]: count for words, count in VICTIMS.items()})
-        print("killed", time.monotonic() - t0)
-        seconds = _wait_until_settled(product)
+        _go_through_it(product, receivers)
         expected = _check_database(product)
         taken = receivers.taken()
         for name in (WEBHOOK, PAGERDUTY):
@@ -199,14 +209,4 @@ def test_a_thousand_incidents_through_kills_and_misdeeds_are_told_exactly_once(f
         assert all(len(set(EVERYWHERE) & set(met)) >= 4 for met in receivers.met.values()), receivers.met
         _check_rate(receivers.call_times[SLACK], per_second=1, burst=1)
         _check_rate(receivers.call_times[PAGERDUTY], per_second=2, burst=10)
-        print(seconds, {name: Counter(told.values()) for name, told in expected.items()}, receivers.met)
         _check_evidence(product)
-
-
-def _check_evidence(product: Product) -> None:
-    """The audit finds nothing, and every incident's log is as it was written."""
-    audit = "from django.utils import timezone\nfrom monitoring import auditor\n"
-    audit += "found = [one.as_json() for one in auditor.audit(timezone.now())]"
-    assert said_by(product, audit) == []
-    said = product.manage("alerts", "verify", "all")
-    assert re.match(r"[\d\u202f]+ logs are intact", said), said
