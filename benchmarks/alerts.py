@@ -159,9 +159,9 @@ def bare(receiver: Receiver, count: int, threads: int) -> tuple[float, float, fl
 
 def throughput(receiver: Receiver, count: int) -> float:
     """Messages a second that one process delivers of an outbox that is full, to one webhook without a rate."""
-    from monitoring import delivery
     from monitoring.channels.channel import Rate
     from monitoring.channels.webhook import Webhook
+    from monitoring.outgoing import delivery
 
     for number in range(count):
         open_one(10_000_000 + number)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q
 
-from monitoring import endpoints, telling
+from monitoring import endpoints
 from monitoring.models import (
     EventKind,
     Incident,
@@ -18,6 +18,7 @@ from monitoring.models import (
     MessageStatus,
     OutboxMessage,
 )
+from monitoring.notifying import telling
 from triageops import wording
 
 UNTOLD, UNDELIVERED, HELD, OVERDUE, NOBODY = "untold", "undelivered", "held", "overdue", "nobody"

@@ -13,7 +13,6 @@ from django.db.models import QuerySet
 
 from monitoring import incidents
 from monitoring.channels.sink import Sink
-from monitoring.inhibition import OF_ONE_CHECK
 from monitoring.models import (
     CANARY_METRIC,
     Channel,
@@ -25,6 +24,7 @@ from monitoring.models import (
     Signal,
 )
 from monitoring.problems import Problem, problem_of, survey, with_open_fall
+from monitoring.quiet.inhibition import OF_ONE_CHECK
 
 log = structlog.get_logger(__name__)
 

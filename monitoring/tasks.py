@@ -10,24 +10,10 @@ from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from monitoring import (
-    auditor,
-    backlog,
-    backtests,
-    canary,
-    checks,
-    delivery,
-    escalation,
-    guardrails,
-    housekeeping,
-    incidents,
-    mirroring,
-    reminding,
-    resending,
-    selfcheck,
-    suppression,
-)
+from monitoring import backlog, backtests, canary, checks, guardrails, housekeeping, incidents, selfcheck
 from monitoring.models import OutboxMessage
+from monitoring.outgoing import auditor, delivery, escalation, mirroring, reminding, resending
+from monitoring.quiet import suppression
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,8 @@ from typing import Any
 import structlog
 from django.conf import settings
 
-from monitoring import flapping, incidents
+from monitoring import incidents
+from monitoring.history import flapping
 from monitoring.models import (
     DriftEvaluation,
     Incident,

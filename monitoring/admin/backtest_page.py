@@ -14,7 +14,7 @@ from monitoring.admin.opening import few
 from monitoring.budget import share_if_active
 from monitoring.models import Backtest, BacktestState
 from monitoring.monitors.registry import is_rule
-from monitoring.payloads import budget_text
+from monitoring.notifying.payloads import budget_text
 from triageops import wording
 
 _MINDED = 0.2

@@ -10,9 +10,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from monitoring import windows
 from monitoring.admin.opening import Admin, render
 from monitoring.models import MaintenanceWindow, Silence
+from monitoring.quiet import windows
 from monitoring.routing.clock import InvalidHours, zone_named
 from triageops import wording
 

@@ -10,11 +10,12 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from monitoring import channel_health, endpoints
+from monitoring import endpoints
 from monitoring.admin.channel_plots import chart_of, spark
 from monitoring.admin.opening import Admin, render, require
-from monitoring.channel_health import BAD, Condition, Standing
 from monitoring.models import Channel, DeliveryAudit
+from monitoring.reading import channel_health
+from monitoring.reading.channel_health import BAD, Condition, Standing
 from triageops import wording
 from triageops.admin import Tone, badge
 

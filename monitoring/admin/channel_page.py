@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from monitoring import channel_settings, usefulness
+from monitoring import channel_settings
 from monitoring.admin import channel_health
 from monitoring.admin.channel_form import ABOUT, STEPS, hook_address
 from monitoring.admin.opening import Admin, render, require
@@ -17,6 +17,7 @@ from monitoring.admin.usefulness import told_of
 from monitoring.channel_uses import uses_of
 from monitoring.channels import registry
 from monitoring.models import Channel, DeliveryAttempt, MessageKind, MessageStatus, OutboxMessage
+from monitoring.reading import usefulness
 from triageops import wording
 
 _ENDED = frozenset({MessageStatus.DELIVERED, MessageStatus.DEAD, MessageStatus.SUPERSEDED})

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from monitoring.channel_health import Standing
+from monitoring.reading.channel_health import Standing
 from triageops import charts, wording
 from triageops.charts.time import stamp
 

@@ -24,12 +24,12 @@ from monitoring.admin.channel_form import (
 from monitoring.admin.dialogs import ReasonForm, dialog, in_page
 from monitoring.admin.usefulness import of_monitor
 from monitoring.admin.usefulness import page as usefulness_page
-from monitoring.channel_health import Waiting, condition_of
 from monitoring.channel_settings import masked
 from monitoring.channels import registry
 from monitoring.channels.sink import Sink
-from monitoring.messages import enqueue_test
 from monitoring.models import Channel
+from monitoring.notifying.messages import enqueue_test
+from monitoring.reading.channel_health import Waiting, condition_of
 from monitoring.tasks import wake_delivery
 from triageops.admin import NoDeleteAdmin, Tone, badge, moment
 

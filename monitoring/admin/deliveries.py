@@ -14,9 +14,9 @@ from unfold.admin import TabularInline
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
-from monitoring import outbox
 from monitoring.admin.dialogs import in_page
 from monitoring.models import DeliveryAttempt, MessageStatus, OutboxMessage
+from monitoring.outgoing import outbox
 from monitoring.tasks import wake_delivery
 from triageops import wording
 from triageops.admin import (

@@ -16,7 +16,7 @@ from monitoring.admin.opening import Admin, few, render, require
 from monitoring.models import Monitor
 from monitoring.models.monitor import BUDGET_DAYS
 from monitoring.monitors.registry import is_rule
-from monitoring.sentences import evidence_share
+from monitoring.reading.sentences import evidence_share
 from monitoring.slices import ALL
 from triageops import charts, wording
 

@@ -12,7 +12,7 @@ from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from monitoring.models import Hours
-from monitoring.routes import hours_of
+from monitoring.notifying.routes import hours_of
 from monitoring.routing import timing
 from monitoring.routing.clock import InvalidHours, zone_named
 from monitoring.routing.timing import DAY, DAYS

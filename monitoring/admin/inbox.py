@@ -13,12 +13,13 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.cache import get_conditional_response
 
-from monitoring import inbox, incidents
+from monitoring import incidents
 from monitoring.admin.inbox_health import Health, health
 from monitoring.admin.inbox_lines import LINES_MAX, shown
 from monitoring.admin.opening import Admin, person, render, require
-from monitoring.inbox import Need
 from monitoring.models import Incident, MessageKind, Resolution
+from monitoring.reading import inbox
+from monitoring.reading.inbox import Need
 from monitoring.tasks import wake_delivery
 from triageops import wording
 from triageops.admin import as_uuid

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.db.models import F, Q
 
 from monitoring.models import Channel, DeliveryAudit
-from monitoring.sentences import capital
+from monitoring.reading.sentences import capital
 
 _LATE = timedelta(minutes=5)
 _FAILURES = 3

@@ -10,11 +10,11 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from monitoring.admin.incident_page import state_badge
-from monitoring.inbox import Entry, Line
-from monitoring.incident_sentences import FLAG_WORDS, OF_SILENCE, clock, comments_of, flag_sentence
 from monitoring.labels import alertname_of
 from monitoring.models import Flag, Incident, IncidentFlag, IncidentState, Severity
-from monitoring.sentences import size_text
+from monitoring.reading.inbox import Entry, Line
+from monitoring.reading.incident_sentences import FLAG_WORDS, OF_SILENCE, clock, comments_of, flag_sentence
+from monitoring.reading.sentences import size_text
 from triageops import wording
 from triageops.admin import Tone, badge
 

@@ -14,10 +14,11 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from monitoring import incidents, silences, suppression
+from monitoring import incidents
 from monitoring.admin.monitor_dialogs import BaselineForm
 from monitoring.incidents.judging import COMMENT_MAX
 from monitoring.models import Incident, Monitor, Usefulness
+from monitoring.quiet import silences, suppression
 from monitoring.routing.matchers import as_text
 from triageops import wording
 from triageops.admin import as_uuid

@@ -9,8 +9,8 @@ from django.shortcuts import get_object_or_404
 from django.utils import timezone
 
 from monitoring.admin.opening import Admin, require
-from monitoring.export_page import as_html
-from monitoring.exporting import export
+from monitoring.exports.export_page import as_html
+from monitoring.exports.exporting import export
 from monitoring.models import Incident
 
 _TYPES = {"json": "application/json", "html": "text/html; charset=utf-8"}

@@ -9,13 +9,15 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 
-from monitoring import flags, incidents, silences
+from monitoring import incidents
 from monitoring.admin import monitor_moves
 from monitoring.admin.inbox import act_on_each
 from monitoring.admin.incident_dialogs import incident_of
 from monitoring.admin.opening import person
-from monitoring.incident_sentences import OF_SILENCE
+from monitoring.history import flags
 from monitoring.models import Flag, Incident, IncidentFlag, Resolution, Usefulness
+from monitoring.quiet import silences
+from monitoring.reading.incident_sentences import OF_SILENCE
 from monitoring.tasks import wake_delivery
 
 Form = Any

@@ -10,11 +10,10 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from monitoring import plots, samples
+from monitoring import plots
 from monitoring.admin import incident_story
 from monitoring.admin.states import bar, learns
 from monitoring.evidence import Evidence
-from monitoring.incident_sentences import incident_sentence
 from monitoring.models import (
     Incident,
     IncidentState,
@@ -25,9 +24,11 @@ from monitoring.models import (
     Usefulness,
 )
 from monitoring.monitors.registry import is_rule
-from monitoring.payloads import RULE_TEXT, budget_text, experiment_path
-from monitoring.samples import Samples
-from monitoring.sentences import explanation_of, size_text
+from monitoring.notifying.payloads import RULE_TEXT, budget_text, experiment_path
+from monitoring.reading import samples
+from monitoring.reading.incident_sentences import incident_sentence
+from monitoring.reading.samples import Samples
+from monitoring.reading.sentences import explanation_of, size_text
 from monitoring.slices import described
 from triageops import wording
 from triageops.admin import Tone, badge

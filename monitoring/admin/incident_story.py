@@ -6,12 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from experiments.models import ExperimentEvent
-from monitoring import chain
 from monitoring.admin.deliveries import status_badge
 from monitoring.admin.read_along import keep_attempts, with_attempts
 from monitoring.evidence import Evidence
-from monitoring.exporting import times_of
-from monitoring.incident_sentences import event_sentence, flag_sentence
+from monitoring.exports.exporting import times_of
+from monitoring.history import chain
 from monitoring.models import (
     Incident,
     IncidentEvent,
@@ -21,7 +20,8 @@ from monitoring.models import (
     OutboxMessage,
     Resolution,
 )
-from monitoring.payloads import experiment_path
+from monitoring.notifying.payloads import experiment_path
+from monitoring.reading.incident_sentences import event_sentence, flag_sentence
 from triageops import wording
 
 MESSAGES_MAX, CHANGES_MAX = 200, 20

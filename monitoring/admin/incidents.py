@@ -27,9 +27,9 @@ from monitoring.admin.incident_filters import (
 from monitoring.admin.incident_page import page, state_badge
 from monitoring.admin.opening import keep_count, needing_count, person
 from monitoring.admin.read_along import keep_flags, with_flags
-from monitoring.incident_sentences import FLAG_WORDS, flag_sentence
 from monitoring.models import Flag, Incident, IncidentFlag, Resolution, Usefulness
-from monitoring.sentences import size_text
+from monitoring.reading.incident_sentences import FLAG_WORDS, flag_sentence
+from monitoring.reading.sentences import size_text
 from triageops import wording
 from triageops.admin import EstimatedPaginator, ReadOnlyAdmin, moment
 

@@ -15,11 +15,11 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from monitoring import texts
 from monitoring.admin.opening import require
 from monitoring.models import Incident, IncidentState, MessageKind, MessageTemplate
-from monitoring.payloads import incident_payload
-from monitoring.text_filters import FILTERS
+from monitoring.notifying.payloads import incident_payload
+from monitoring.templating import texts
+from monitoring.templating.text_filters import FILTERS
 from triageops.admin import Tone, as_uuid, badge, moment
 
 OFFERED = 20

@@ -19,7 +19,7 @@ from monitoring.admin.opening import needing_count
 from monitoring.admin.states import evidence_bar, state_of
 from monitoring.models import Channel, Incident, Monitor
 from monitoring.monitors.registry import is_rule
-from monitoring.sentences import lag_of
+from monitoring.reading.sentences import lag_of
 from monitoring.sources import title_of
 from triageops import charts, wording
 from triageops.admin import moment

@@ -21,7 +21,7 @@ from monitoring.models import Backtest, BacktestState, Incident, Marker, Monitor
 from monitoring.monitors.kind import InvalidParameters
 from monitoring.monitors.registry import is_rule
 from monitoring.problems import problem_of
-from monitoring.sentences import lag_of, monitor_sentence, promise_sentence
+from monitoring.reading.sentences import lag_of, monitor_sentence, promise_sentence
 from monitoring.slices import ALL, described
 from triageops import wording
 from triageops.charts import Chart

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from monitoring.admin.states import bar, evidence_bar
 from monitoring.models import Incident, Monitor, MonitorSlice
-from monitoring.sentences import explanation_of
+from monitoring.reading.sentences import explanation_of
 from monitoring.slices import ALL, described
 from triageops import wording
 

@@ -4,7 +4,7 @@ import dataclasses
 
 from monitoring.models import Monitor, ReferenceMode
 from monitoring.monitors import registry
-from monitoring.payloads import RULE_TEXT, budget_text
+from monitoring.notifying.payloads import RULE_TEXT, budget_text
 from monitoring.sources import title_of
 
 

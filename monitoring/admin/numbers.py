@@ -8,10 +8,10 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from monitoring import numbers
 from monitoring.admin.opening import Admin, few, render, require
 from monitoring.models import Severity
-from monitoring.numbers import Durations, Month
+from monitoring.reading import numbers
+from monitoring.reading.numbers import Durations, Month
 from triageops import charts, wording
 
 VIEW = ("monitoring.view_incident", "monitoring.change_incident")

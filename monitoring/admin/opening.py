@@ -10,7 +10,7 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
-from monitoring.inbox import needing_somebody
+from monitoring.reading.inbox import needing_somebody
 
 Admin = ModelAdmin[Any]
 

@@ -8,8 +8,8 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Case, CharField, OuterRef, QuerySet, Subquery, UUIDField, Value, When
 from django.db.models.functions import Cast, JSONObject, Substr
 
-from monitoring.incident_sentences import OF_SILENCE
 from monitoring.models import DeliveryAttempt, Incident, IncidentFlag, OutboxMessage, Silence
+from monitoring.reading.incident_sentences import OF_SILENCE
 
 _FLAG = ("kind", "cause", "why", "who", "since", "until")
 _ATTEMPT = (

@@ -9,7 +9,7 @@ from django.db.models import OuterRef, Subquery
 from monitoring import references
 from monitoring.models import Incident, Monitor, Reference, ReferenceSlice, Signal
 from monitoring.plots import style_of
-from monitoring.sentences import sight_sentence, sight_text
+from monitoring.reading.sentences import sight_sentence, sight_text
 from triageops import wording
 
 SHOWN = 10

@@ -15,7 +15,7 @@ from unfold.widgets import (
 )
 
 from monitoring.models import Channel, Digest, Hours, Outside, Route
-from monitoring.route_values import STEPS_MAX, matchers_in
+from monitoring.notifying.route_values import STEPS_MAX, matchers_in
 from monitoring.routing.shapes import duration_in, duration_text
 from monitoring.routing.tree import ALL_LABELS
 from triageops.rest import InvalidInput

@@ -9,7 +9,7 @@ from django.urls import reverse
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextareaWidget
 
 from monitoring.admin.opening import Admin, render
-from monitoring.route_import import Imported, apply_import, counted, plan_import
+from monitoring.notifying.route_import import Imported, apply_import, counted, plan_import
 from monitoring.routing.yaml_text import BYTES_MAX
 from triageops import wording
 from triageops.rest import Problem

@@ -9,13 +9,13 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from monitoring import routes
 from monitoring.admin.labels import LabelsField
 from monitoring.admin.opening import Admin, render
 from monitoring.admin.route_tree import picture
 from monitoring.labels import labels_of
 from monitoring.models import Incident
-from monitoring.route_preview import YEARS, HeldBack, Preview, Told, preview
+from monitoring.notifying import routes
+from monitoring.notifying.route_preview import YEARS, HeldBack, Preview, Told, preview
 from triageops import wording
 
 MOST_INCIDENTS = 50

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from monitoring import routes
 from monitoring.models import Channel
+from monitoring.notifying import routes
 from monitoring.routing.matchers import Matcher
 from monitoring.routing.shapes import duration_text
 from monitoring.routing.tree import ALL_LABELS, Leaf, Node, Verdict, resolved

@@ -8,12 +8,12 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_POST
 
-from monitoring import route_settings, routes
 from monitoring.admin import route_import_page, route_preview_page
 from monitoring.admin.opening import render, require
 from monitoring.admin.route_form import RouteForm, initial_of
 from monitoring.admin.route_tree import inherited, options, picture
 from monitoring.models import Route
+from monitoring.notifying import route_settings, routes
 from triageops import wording
 from triageops.admin import NoDeleteAdmin
 from triageops.rest import Problem

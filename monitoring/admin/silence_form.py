@@ -12,9 +12,9 @@ from unfold.widgets import (
     UnfoldAdminTextareaWidget,
 )
 
-from monitoring import silences, suppression
 from monitoring.admin.matcher_field import MatchersField
 from monitoring.models import Incident, Silence
+from monitoring.quiet import silences, suppression
 from monitoring.routing.clock import InvalidHours, zone_named
 from monitoring.routing.matchers import Matcher, as_text, from_api
 from monitoring.slices import described

@@ -12,12 +12,12 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
-from monitoring import causes, silences
 from monitoring.admin import calendar as calendar_page
 from monitoring.admin.opening import person, render, require
 from monitoring.admin.silence_form import Named, SilenceForm, initial_of, preview
 from monitoring.labels import labels_of
 from monitoring.models import Incident, Silence, SilenceMirror
+from monitoring.quiet import causes, silences
 from monitoring.routing.matchers import InvalidMatcher, Matcher, as_text, matches_all, parse
 from monitoring.tasks import wake_delivery
 from triageops import wording

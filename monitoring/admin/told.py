@@ -7,14 +7,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.safestring import SafeString
 
-from monitoring import routes, why_told
 from monitoring.admin.deliveries import status_badge
 from monitoring.admin.opening import Admin, keep_count, needing_count, render, require
 from monitoring.admin.read_along import keep_attempts, with_attempts
-from monitoring.incident_sentences import comments_of, flag_sentence
 from monitoring.labels import labels_of
 from monitoring.models import Channel, Incident, OutboxMessage
-from monitoring.why_told import Answer, Asked, Fate
+from monitoring.notifying import routes
+from monitoring.reading import why_told
+from monitoring.reading.incident_sentences import comments_of, flag_sentence
+from monitoring.reading.why_told import Answer, Asked, Fate
 from triageops.admin import Tone, badge
 
 _TONES = {Fate.TOLD: Tone.GOOD, Fate.WAITING: Tone.LOOK, Fate.HELD: Tone.LOOK, Fate.FAILED: Tone.HARM}

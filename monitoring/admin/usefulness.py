@@ -7,11 +7,11 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from monitoring import usefulness
 from monitoring.admin.opening import Admin, render, require
 from monitoring.models import Monitor
-from monitoring.noise import Judgements, Suggestion
-from monitoring.usefulness import Verdict
+from monitoring.reading import usefulness
+from monitoring.reading.noise import Judgements, Suggestion
+from monitoring.reading.usefulness import Verdict
 from triageops import charts, wording
 
 MOST_DRAWN = 30

@@ -12,10 +12,10 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
 
-from monitoring import window_rows, windows
 from monitoring.admin.matcher_field import MatchersField
 from monitoring.admin.opening import person
 from monitoring.models import InhibitRule, MaintenanceWindow
+from monitoring.quiet import window_rows, windows
 from monitoring.routing.clock import InvalidHours
 from monitoring.routing.matchers import InvalidMatcher, as_text
 from monitoring.tasks import wake_delivery

@@ -1,6 +1,6 @@
 """What a channel is: a frozen dataclass that turns a notice into one call and judges the answer.
 
-`send()` raises DeliveryError; retry, record and disabling are written once, in monitoring/delivery.py.
+`send()` raises DeliveryError; retry, record and disabling are written once, in monitoring/outgoing/delivery.py.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 Every transition is one sealed event, one new version and, where somebody is told, one message per channel, in one transaction.
 """
 
-from monitoring.chain import IncidentChanged
-from monitoring.flags import flag, unflag
+from monitoring.history.chain import IncidentChanged
+from monitoring.history.flags import flag, unflag
+from monitoring.history.locking import locked, locked_open
 from monitoring.incidents.judging import acknowledge, comment, judge, resolve, unacknowledge
 from monitoring.incidents.moving import PERSONS_RESOLUTIONS, InvalidTransition
 from monitoring.incidents.opening import (
@@ -19,7 +20,6 @@ from monitoring.incidents.opening import (
 from monitoring.incidents.recovering import end, fade, recover, relapse, worsen
 from monitoring.incidents.reporting import report, report_over
 from monitoring.incidents.tending import tend
-from monitoring.locking import locked, locked_open
 
 __all__ = [
     "PERSONS_RESOLUTIONS",

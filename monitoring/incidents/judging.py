@@ -9,6 +9,7 @@ import structlog
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from monitoring.history.locking import locked
 from monitoring.incidents.moving import (
     PERSONS_RESOLUTIONS,
     InvalidTransition,
@@ -17,7 +18,6 @@ from monitoring.incidents.moving import (
     ids,
     move,
 )
-from monitoring.locking import locked
 from monitoring.models import EventKind, Incident, IncidentState, MessageKind, Resolution, Usefulness
 
 log = structlog.get_logger(__name__)

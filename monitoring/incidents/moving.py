@@ -9,9 +9,12 @@ import structlog
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from monitoring import chain, flags, held, messages, metrics
+from monitoring import metrics
+from monitoring.history import chain, flags
 from monitoring.incidents.anew import start_anew
 from monitoring.models import EventKind, Incident, IncidentState, MessageKind, Resolution
+from monitoring.notifying import messages
+from monitoring.quiet import held
 
 log = structlog.get_logger(__name__)
 

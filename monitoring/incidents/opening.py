@@ -9,7 +9,8 @@ from uuid import UUID
 import structlog
 from django.contrib.auth.models import User
 
-from monitoring import chain, flapping, messages, metrics, suppression
+from monitoring import metrics
+from monitoring.history import chain, flapping
 from monitoring.incidents.anew import noted_slices
 from monitoring.incidents.moving import after_commit, ids, move
 from monitoring.incidents.recovering import relapse
@@ -23,6 +24,8 @@ from monitoring.models import (
     MonitorSlice,
     Signal,
 )
+from monitoring.notifying import messages
+from monitoring.quiet import suppression
 
 __all__ = ["noted_slices"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 
-from monitoring import flapping
+from monitoring.history import flapping
 from monitoring.incidents.moving import conclude, move
 from monitoring.models import EventKind, Incident, IncidentState, MessageKind, Resolution
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from django.db import transaction
 
-from monitoring import flapping
-from monitoring.chain import IncidentChanged, append
+from monitoring.history import flapping
+from monitoring.history.chain import IncidentChanged, append
+from monitoring.history.locking import locked_open
 from monitoring.incidents.moving import conclude
 from monitoring.incidents.opening import open_unless_known
 from monitoring.incidents.recovering import recover, relapse, worsen
-from monitoring.locking import locked_open
 from monitoring.models import EventKind, Incident, Resolution, Severity, Signal, Source
 
 _TRIES = 5

@@ -8,13 +8,13 @@ import structlog
 from django.db import transaction
 from django.db.models import QuerySet
 
-from monitoring import flags
-from monitoring.chain import IncidentChanged
-from monitoring.flapping import FLAP_WINDOW
+from monitoring.history import flags
+from monitoring.history.chain import IncidentChanged
+from monitoring.history.flapping import FLAP_WINDOW
+from monitoring.history.locking import locked_unless_busy
 from monitoring.incidents.judging import unacknowledge
 from monitoring.incidents.moving import conclude
 from monitoring.incidents.reporting import over
-from monitoring.locking import locked_unless_busy
 from monitoring.models import EventKind, Flag, Incident, IncidentState, Resolution
 
 log = structlog.get_logger(__name__)

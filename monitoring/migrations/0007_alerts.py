@@ -622,7 +622,7 @@ class Migration(migrations.Migration):
                 blank=True,
                 db_default="",
                 default="",
-                help_text="SHA-256 of this event and the hash before it (monitoring/chain.py). Empty: older than the chain.",
+                help_text="SHA-256 of this event and the hash before it (monitoring/history/chain.py). Empty: older than the chain.",
                 max_length=64,
             ),
         ),

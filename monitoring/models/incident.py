@@ -269,7 +269,7 @@ class IncidentEvent(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="SHA-256 of this event and the hash before it (monitoring/chain.py). Empty: older than the chain.",
+        help_text="SHA-256 of this event and the hash before it (monitoring/history/chain.py). Empty: older than the chain.",
     )
 
     class Meta:

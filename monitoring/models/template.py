@@ -3,7 +3,7 @@ from typing import ClassVar
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from monitoring import texts
+from monitoring.templating import texts
 
 
 class MessageTemplate(models.Model):

@@ -7,12 +7,12 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
-from monitoring.causes import Causes
 from monitoring.labels import labels_of
 from monitoring.models import Flag, Incident, Silence
-from monitoring.payloads import incident_url
+from monitoring.notifying.payloads import incident_url
+from monitoring.quiet.causes import Causes
+from monitoring.quiet.silences import state_of
 from monitoring.routing.matchers import MATCHERS_MAX, InvalidMatcher, Matcher, from_api
-from monitoring.silences import state_of
 
 FIRES_FOR = timedelta(minutes=5)
 """Alertmanager's resolve_timeout: what does not say when it ends."""

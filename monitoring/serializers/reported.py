@@ -6,7 +6,8 @@ from typing import Any
 from rest_framework import serializers
 
 from experiments.serializers import StrictSerializer, TextField, WordField
-from monitoring.alerts_read import (
+from monitoring.models import Severity
+from monitoring.reports.alerts_read import (
     LABELS_MAX,
     LINK_MAX,
     TEXTS,
@@ -15,7 +16,6 @@ from monitoring.alerts_read import (
     clean_link,
     read_labels,
 )
-from monitoring.models import Severity
 from triageops.rest import InvalidInput
 
 KEY_MAX = 200

@@ -6,9 +6,9 @@ from rest_framework import serializers
 
 from experiments.serializers import StrictSerializer, TextField, WordField
 from monitoring.models import Digest, EscalationStep, Outside, Route
-from monitoring.route_import import Act
-from monitoring.route_preview import Preview, Way
-from monitoring.route_values import STEP_MAX_SECONDS, STEP_MIN_SECONDS, STEPS_MAX
+from monitoring.notifying.route_import import Act
+from monitoring.notifying.route_preview import Preview, Way
+from monitoring.notifying.route_values import STEP_MAX_SECONDS, STEP_MIN_SECONDS, STEPS_MAX
 from monitoring.routing.matchers import parse
 from monitoring.routing.tree import Outcome
 from monitoring.routing.yaml_text import BYTES_MAX

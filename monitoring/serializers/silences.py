@@ -8,11 +8,11 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from experiments.serializers import StrictSerializer, TextField, WordField
-from monitoring import windows
 from monitoring.models import MaintenanceWindow, Silence
 from monitoring.models.silence import Repeats
+from monitoring.quiet import windows
+from monitoring.quiet.silences import COMMENT_MAX, LONGEST, matchers_of, state_of
 from monitoring.routing.matchers import MATCHERS_MAX, InvalidMatcher, Matcher, as_text, from_api, parse
-from monitoring.silences import COMMENT_MAX, LONGEST, matchers_of, state_of
 from triageops.rest import InvalidInput
 
 MOST_SECONDS = int(LONGEST.total_seconds())

@@ -4,9 +4,9 @@ from typing import Any
 
 from rest_framework import serializers
 
-from monitoring.noise import Judgements
-from monitoring.numbers import Month
-from monitoring.usefulness import Verdict
+from monitoring.reading.noise import Judgements
+from monitoring.reading.numbers import Month
+from monitoring.reading.usefulness import Verdict
 
 
 class IntervalSerializer(serializers.Serializer[object]):

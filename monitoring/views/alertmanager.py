@@ -16,11 +16,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from feedback.models import Scope
-from monitoring import causes, problems, silences
+from monitoring import problems
 from monitoring.labels import labels_of
-from monitoring.mirroring import KEPT
 from monitoring.models import Channel, MessageKind, OutboxMessage, Silence, Source
-from monitoring.reported import take_alerts
+from monitoring.outgoing.mirroring import KEPT
+from monitoring.quiet import causes, silences
+from monitoring.reports.reported import take_alerts
 from monitoring.routing.matchers import Matcher, matches_all, parse
 from monitoring.routing.patterns import InvalidPattern, whole_match
 from monitoring.serializers.alertmanager import (

@@ -11,8 +11,8 @@ from rest_framework.views import APIView
 from feedback.models import Scope
 from monitoring import channel_settings
 from monitoring.channels import registry
-from monitoring.messages import enqueue_test
 from monitoring.models import Channel
+from monitoring.notifying.messages import enqueue_test
 from monitoring.serializers.channels import (
     ChannelInputSerializer,
     ChannelMadeSerializer,

@@ -11,8 +11,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from feedback.models import Scope
-from monitoring import outbox
 from monitoring.models import MessageKind, MessageStatus, OutboxMessage
+from monitoring.outgoing import outbox
 from monitoring.serializers.deliveries import DeliveryDetailSerializer, DeliveryRowSerializer
 from monitoring.tasks import wake_delivery
 from monitoring.views.opened import READ_REFUSALS, REFUSALS, chosen, page, parameters_of

@@ -12,8 +12,8 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from feedback.models import Scope
-from monitoring.export_page import as_html
-from monitoring.exporting import as_json, export
+from monitoring.exports.export_page import as_html
+from monitoring.exports.exporting import as_json, export
 from monitoring.models import Incident
 from monitoring.views.incidents import no_incident
 from monitoring.views.opened import READ_REFUSALS, chosen

@@ -13,10 +13,10 @@ from rest_framework.views import APIView
 
 from feedback.models import Scope
 from feedback.serializers import ProblemSerializer
-from monitoring import inbound
 from monitoring.channels import pagerduty_events
 from monitoring.models import Channel, Source
-from monitoring.reported import Taken, take_alerts
+from monitoring.reports import inbound
+from monitoring.reports.reported import Taken, take_alerts
 from monitoring.serializers.reported import (
     AlertmanagerPayloadSerializer,
     HeardSerializer,

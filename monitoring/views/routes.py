@@ -9,11 +9,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from feedback.models import Scope
-from monitoring import route_settings
 from monitoring.labels import labels_of
 from monitoring.models import Incident, Route
-from monitoring.route_import import apply_import, plan_import
-from monitoring.route_preview import preview
+from monitoring.notifying import route_settings
+from monitoring.notifying.route_import import apply_import, plan_import
+from monitoring.notifying.route_preview import preview
 from monitoring.serializers.routes import (
     ImportedSerializer,
     ImportInputSerializer,

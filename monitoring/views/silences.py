@@ -13,8 +13,8 @@ from rest_framework.views import APIView
 
 from feedback.authentication import grant_in
 from feedback.models import ApiKey, Scope
-from monitoring import silences
 from monitoring.models import Incident, Silence
+from monitoring.quiet import silences
 from monitoring.serializers.silences import (
     IncidentSilenceInputSerializer,
     SilenceInputSerializer,

@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 from feedback.models import Scope
 from feedback.serializers import ProblemSerializer
-from monitoring import numbers, usefulness
+from monitoring.reading import numbers, usefulness
 from monitoring.serializers.usefulness import NumbersSerializer, UsefulnessSerializer
 from monitoring.views.opened import chosen
 from triageops.rest import InvalidInput

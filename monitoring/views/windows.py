@@ -10,8 +10,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from feedback.models import Scope
-from monitoring import window_rows
 from monitoring.models import MaintenanceWindow
+from monitoring.quiet import window_rows
 from monitoring.serializers.silences import (
     MaintenanceWindowInputSerializer,
     MaintenanceWindowSerializer,

@@ -10,7 +10,7 @@ from feedback import ingest, rollups
 from feedback.models import ALL_SCOPES, ApiKey, Direction, MetricKind, QualityMetric
 from feedback.shapes import FeedbackShape, ResponseShape
 from feedback.tables import FEEDBACK, RESPONSES
-from monitoring import backtests, checks, incidents, route_settings, silences
+from monitoring import backtests, checks, incidents
 from monitoring import lifecycle as monitoring_lifecycle
 from monitoring.models import (
     Channel,
@@ -24,6 +24,8 @@ from monitoring.models import (
     MonitorSlice,
     Signal,
 )
+from monitoring.notifying import route_settings
+from monitoring.quiet import silences
 from monitoring.routing.matchers import parse
 from triageops.observability import jobs
 

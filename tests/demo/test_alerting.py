@@ -16,7 +16,6 @@ from demo.receiver import BUSY_EVERY, UNWELL_EVERY, Receiver
 from demo.screen import Screen
 from feedback import authentication
 from feedback.models import ALL_SCOPES, ApiKey
-from monitoring import texts
 from monitoring.models import (
     Channel,
     Incident,
@@ -26,6 +25,7 @@ from monitoring.models import (
     Route,
     Silence,
 )
+from monitoring.templating import texts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TEAM_URL = "http://127.0.0.1:9/services/T0/B0/demo"

@@ -21,7 +21,7 @@ def slowly(handler: BaseHTTPRequestHandler) -> None:
 
 
 def redirect(handler: BaseHTTPRequestHandler) -> None:
-    answer(307, b"", Location=f"http://127.0.0.1:{handler.server.server_address[1]}/trap")(handler)
+    answer(307, b"", Location=f"http://127.0.0.1:{handler.connection.getsockname()[1]}/trap")(handler)
 
 
 @dataclass(frozen=True)

@@ -61,12 +61,16 @@ class Product:
         """The answer of a call that is repeated until the product takes it; a refusal (4xx) is a failure."""
         deadline = time.monotonic() + seconds
         while True:
-            with contextlib.suppress(OSError):
+            try:
                 status, answer = self.call(method, path, body)
                 if status < 300:
                     return answer
                 assert status >= 500, (status, answer)
-            assert time.monotonic() < deadline, f"{method} {path} was not taken within {seconds} s"
+                last = f"{status} {answer}"
+            except OSError as error:
+                last = repr(error)
+            late = f"{method} {path} was not taken within {seconds} s; the last answer: {last}\n{self.log()}"
+            assert time.monotonic() < deadline, late
             time.sleep(0.2)
 
     def is_ready(self) -> bool:

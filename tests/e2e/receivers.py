@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -184,7 +184,7 @@ _READERS = {WEBHOOK: _webhook, PAGERDUTY: _pagerduty, SLACK: _slack}
 
 
 class _Handler(BaseHTTPRequestHandler):
-    protocol_version: ClassVar = "HTTP/1.1"
+    protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         receivers: Receivers = self.server.receiver  # type: ignore[attr-defined]

@@ -4,8 +4,9 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from monitoring import incidents, messages, telling
+from monitoring import incidents
 from monitoring.models import Channel, Incident, MessageKind, OutboxMessage, Source
+from monitoring.notifying import messages, telling
 from tests.monitoring.receiver import Receiver
 
 T0 = datetime(2026, 3, 1, 13, 0, tzinfo=UTC)

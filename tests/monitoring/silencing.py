@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import transaction
 
-from monitoring import incidents, silences, suppression
+from monitoring import incidents
 from monitoring.models import (
     Flag,
     Incident,
@@ -17,6 +17,7 @@ from monitoring.models import (
     Signal,
     Silence,
 )
+from monitoring.quiet import silences, suppression
 from monitoring.routing.matchers import parse
 from tests.monitoring.factories import START
 

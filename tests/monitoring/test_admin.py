@@ -6,7 +6,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from monitoring import checks, messages, tasks
+from monitoring import checks, tasks
 from monitoring.channels.webhook import new_secret
 from monitoring.models import (
     Channel,
@@ -18,6 +18,7 @@ from monitoring.models import (
     OutboxMessage,
     Resolution,
 )
+from monitoring.notifying import messages
 from tests.monitoring.factories import (
     add_bucket,
     bucket_at,

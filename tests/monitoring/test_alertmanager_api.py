@@ -8,8 +8,8 @@ from django.test import Client
 from django.utils import timezone
 
 from feedback.models import Scope
-from monitoring import silences, suppression
 from monitoring.models import Incident, MaintenanceWindow, Silence
+from monitoring.quiet import silences, suppression
 from monitoring.serializers.alertmanager import fingerprint
 from tests.monitoring.callers import client_with
 from tests.monitoring.factories import make_channel, make_monitor

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from pytest_django import Settings
 
-from monitoring import auditor, delivery, endpoints, flags, recording
+from monitoring import endpoints
+from monitoring.history import flags
 from monitoring.models import (
     Channel,
     ChannelHealth,
@@ -16,6 +17,7 @@ from monitoring.models import (
     OutboxMessage,
     Source,
 )
+from monitoring.outgoing import auditor, delivery, recording
 from tests.monitoring.deliveries import T0, Clock, over, reported
 from tests.monitoring.factories import make_channel
 from tests.monitoring.receiver import Receiver, answer
@@ -98,7 +100,7 @@ def test_dead_message_whose_alternative_was_not_told_is_found(
     reported()
     receiver.script.append(answer(400))
     with monkeypatch.context() as patched:
-        patched.setattr("monitoring.escalation.next_after_dead", lambda *_: 1 / 0)
+        patched.setattr("monitoring.outgoing.escalation.next_after_dead", lambda *_: 1 / 0)
         delivery.deliver_due(clock)
     assert found(clock) == ["undelivered"]
 

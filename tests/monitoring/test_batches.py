@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from monitoring import delivery, messages, outbox, recording
 from monitoring.channels.channel import Rate
 from monitoring.channels.slack import Slack
 from monitoring.models import (
@@ -16,6 +15,8 @@ from monitoring.models import (
     MessageTemplate,
     OutboxMessage,
 )
+from monitoring.notifying import messages
+from monitoring.outgoing import delivery, outbox, recording
 from tests.monitoring.deliveries import Clock, over, reported, statuses, tell
 from tests.monitoring.factories import make_channel
 from tests.monitoring.receiver import Receiver, answer

@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from feedback import rollups
 from feedback.models import Response, RollupCursor
-from monitoring import budget, canary, checks, delivery, selfcheck
+from monitoring import budget, canary, checks, selfcheck
 from monitoring.channels import registry
 from monitoring.models import (
     CANARY_METRIC,
@@ -24,6 +24,7 @@ from monitoring.models import (
     Severity,
     Signal,
 )
+from monitoring.outgoing import delivery
 from tests.monitoring.factories import START, make_channel, make_incident, make_monitor
 from triageops.observability.metrics import exported
 

@@ -11,8 +11,9 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring import chain, incidents
-from monitoring.chain import START, IncidentChanged, Sealed
+from monitoring import incidents
+from monitoring.history import chain
+from monitoring.history.chain import START, IncidentChanged, Sealed
 from monitoring.models import EventKind, Incident, IncidentEvent, Resolution
 from tests.monitoring.factories import make_incident, make_monitor
 

@@ -9,8 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from monitoring import channel_health, tasks
-from monitoring.channel_health import Condition
+from monitoring import tasks
 from monitoring.models import (
     Channel,
     ChannelHealth,
@@ -22,6 +21,8 @@ from monitoring.models import (
     OutboxMessage,
     Route,
 )
+from monitoring.reading import channel_health
+from monitoring.reading.channel_health import Condition
 from tests.monitoring.factories import make_channel, make_monitor
 
 pytestmark = pytest.mark.django_db

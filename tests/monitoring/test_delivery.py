@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from monitoring import backlog, delivery, incidents, messages, outbox, recording
+from monitoring import backlog, incidents
 from monitoring.channels.channel import DeliveryError
 from monitoring.models import (
     AttemptOutcome,
@@ -16,6 +16,8 @@ from monitoring.models import (
     OutboxMessage,
     Resolution,
 )
+from monitoring.notifying import messages
+from monitoring.outgoing import delivery, outbox, recording
 from tests.monitoring.factories import make_channel, make_incident, make_monitor
 from tests.monitoring.receiver import Receiver, answer, break_off, hang
 

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 
-from monitoring import delivery, escalation, outbox, recording, reminding, resending
 from monitoring.channels.channel import Rate
 from monitoring.channels.slack import Slack
 from monitoring.channels.webhook import Webhook
@@ -21,6 +20,7 @@ from monitoring.models import (
     OutboxMessage,
     Route,
 )
+from monitoring.outgoing import delivery, escalation, outbox, recording, reminding, resending
 from tests.monitoring.deliveries import T0, reported
 from tests.monitoring.factories import make_channel
 from tests.monitoring.receiver import Receiver, answer

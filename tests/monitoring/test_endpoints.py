@@ -4,11 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from monitoring import backlog, delivery, endpoints, messages, outbox, recording
+from monitoring import backlog, endpoints
 from monitoring.channels.channel import Rate
 from monitoring.channels.slack import Slack
 from monitoring.channels.webhook import Webhook
 from monitoring.models import Channel, ChannelHealth, DeliveryAttempt, MessageStatus, OutboxMessage
+from monitoring.notifying import messages
+from monitoring.outgoing import delivery, outbox, recording
 from tests.monitoring.deliveries import T0, Clock, reported, statuses
 from tests.monitoring.factories import make_channel
 from tests.monitoring.receiver import Receiver, answer, break_off

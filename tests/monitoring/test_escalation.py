@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from monitoring import chain, delivery, escalation, flags, incidents, outbox, recording, reminding
-from monitoring.chain import Sealed
+from monitoring import incidents
+from monitoring.history import chain, flags
+from monitoring.history.chain import Sealed
 from monitoring.models import (
     Channel,
     EscalationStep,
@@ -17,6 +18,7 @@ from monitoring.models import (
     Resolution,
     Route,
 )
+from monitoring.outgoing import delivery, escalation, outbox, recording, reminding
 from tests.monitoring.deliveries import T0, Clock, over, reported, statuses, told
 from tests.monitoring.factories import make_channel
 from tests.monitoring.receiver import Receiver, answer

@@ -15,11 +15,12 @@ from django.db import connection
 
 from experiments.models import State
 from feedback.models import Scope
-from monitoring import chain, checks, guardrails, incidents
-from monitoring.export_page import as_html, data_in
-from monitoring.exporting import RELEASE, as_json, digest_of, export
+from monitoring import checks, guardrails, incidents
+from monitoring.exports.export_page import as_html, data_in
+from monitoring.exports.exporting import RELEASE, as_json, digest_of, export
+from monitoring.exports.verifying import Finding, compare, verify_export, verify_incident
+from monitoring.history import chain
 from monitoring.models import Incident, IncidentEvent, Resolution, Source, Usefulness
-from monitoring.verifying import Finding, compare, verify_export, verify_incident
 from tests.monitoring.callers import client_with
 from tests.monitoring.factories import START, add_bucket, close, make_channel, make_monitor, now_after
 from tests.monitoring.halts import AT, EVIDENCE, SOON, change, halt, running

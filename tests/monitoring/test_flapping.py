@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitoring import checks, delivery, incidents
+from monitoring import checks, incidents
 from monitoring.models import (
     EventKind,
     Flag,
@@ -15,7 +15,8 @@ from monitoring.models import (
     Severity,
     Source,
 )
-from monitoring.reported import take_alerts
+from monitoring.outgoing import delivery
+from monitoring.reports.reported import take_alerts
 from tests.monitoring.alerts import alert, iso
 from tests.monitoring.factories import add_bucket, bucket_at, close, make_channel, make_monitor
 from tests.monitoring.receiver import Receiver

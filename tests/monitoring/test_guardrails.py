@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from experiments import lifecycle
 from experiments.models import Experiment, State
-from monitoring import guardrails, incidents, messages, payloads, tasks
+from monitoring import guardrails, incidents, tasks
 from monitoring.channels.channel import Notice, Outgoing
 from monitoring.channels.slack import Slack
 from monitoring.models import (
@@ -23,6 +23,7 @@ from monitoring.models import (
     Resolution,
     Severity,
 )
+from monitoring.notifying import messages, payloads
 from tests.monitoring.factories import make_channel, make_incident, make_monitor
 from tests.monitoring.halts import AT, EVIDENCE, SOON, change, halt, running
 from tests.monitoring.test_races import at_once

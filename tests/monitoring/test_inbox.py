@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from monitoring import inbox, incidents, silences, tasks
+from monitoring import incidents, tasks
 from monitoring.models import (
     DeliveryAudit,
     EventKind,
@@ -23,6 +23,8 @@ from monitoring.models import (
     Resolution,
     Source,
 )
+from monitoring.quiet import silences
+from monitoring.reading import inbox
 from tests.monitoring.factories import make_channel, make_incident, make_monitor
 
 pytestmark = pytest.mark.django_db

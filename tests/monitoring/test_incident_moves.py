@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from monitoring import chain, incidents
-from monitoring.chain import Sealed
+from monitoring import incidents
+from monitoring.history import chain
+from monitoring.history.chain import Sealed
 from monitoring.incidents import InvalidTransition
 from monitoring.models import (
     Flag,

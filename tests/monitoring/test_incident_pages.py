@@ -17,7 +17,8 @@ from experiments.models import Experiment, ExperimentEvent
 from feedback import ingest
 from feedback.shapes import FeedbackShape, QualityShape, ResponseShape
 from feedback.tables import FEEDBACK, QUALITY_RECORDS, RESPONSES
-from monitoring import guardrails, incidents, messages, samples, silences, tasks, verifying
+from monitoring import guardrails, incidents, tasks
+from monitoring.exports import verifying
 from monitoring.models import (
     AttemptOutcome,
     EscalationStep,
@@ -33,6 +34,9 @@ from monitoring.models import (
     Source,
     Usefulness,
 )
+from monitoring.notifying import messages
+from monitoring.quiet import silences
+from monitoring.reading import samples
 from tests.browser.world import api_key
 from tests.monitoring.factories import START, make_channel, make_incident, make_monitor
 from tests.monitoring.halts import SOON, halt, running

@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 
-from monitoring import suppression
-from monitoring.causes import of_one
 from monitoring.models import (
     SUPPRESSING,
     Flag,
@@ -17,6 +15,8 @@ from monitoring.models import (
     Severity,
     Signal,
 )
+from monitoring.quiet import suppression
+from monitoring.quiet.causes import of_one
 from tests.monitoring.factories import make_channel, make_monitor
 from tests.monitoring.silencing import HOUR, NOW, flags_of, opened, over, sweep, told
 

@@ -17,8 +17,9 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from monitoring import mirroring, silences
 from monitoring.models import Channel, SilenceMirror
+from monitoring.outgoing import mirroring
+from monitoring.quiet import silences
 from tests.monitoring.factories import make_channel, make_monitor
 from tests.monitoring.receiver import Receiver, answer
 from tests.monitoring.silencing import HOUR, NOW, opened, silenced

@@ -28,7 +28,7 @@ from monitoring.models import (
 )
 from monitoring.plots import Trace, with_history
 from monitoring.questions import question_of
-from monitoring.sentences import promise_sentence, sight_text, size_text
+from monitoring.reading.sentences import promise_sentence, sight_text, size_text
 from tests.monitoring.factories import (
     START,
     add_values,

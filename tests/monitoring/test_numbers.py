@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from feedback.models import Scope
-from monitoring import numbers
 from monitoring.models import BudgetEntry, Incident, IncidentEvent, OutboxMessage
+from monitoring.reading import numbers
 from tests.monitoring.callers import client_with, get
 from tests.monitoring.factories import make_channel, make_monitor
 from tests.monitoring.test_usefulness import judged

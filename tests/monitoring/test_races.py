@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from django.db import connection, connections
 
-from monitoring import checks, delivery, incidents, messages
+from monitoring import checks, incidents
 from monitoring.models import (
     DriftEvaluation,
     Incident,
@@ -25,6 +25,8 @@ from monitoring.models import (
     OutboxMessage,
     Resolution,
 )
+from monitoring.notifying import messages
+from monitoring.outgoing import delivery
 from tests.monitoring.factories import (
     add_bucket,
     bucket_at,
@@ -104,7 +106,8 @@ WORKER = """
 import sys, time, django
 django.setup()
 from datetime import datetime
-from monitoring import checks, messages
+from monitoring import checks
+from monitoring.notifying import messages
 enqueue = messages.enqueue
 def stuck(*args, **kwargs):
     enqueue(*args, **kwargs)

@@ -8,9 +8,9 @@ from django.test import Client
 
 from feedback.models import Scope
 from monitoring import incidents
-from monitoring.alerts_read import fingerprint
 from monitoring.models import Incident, IncidentEvent, OutboxMessage, Resolution, Source
-from monitoring.reported import GRACE, Taken, take_alerts
+from monitoring.reports.alerts_read import fingerprint
+from monitoring.reports.reported import GRACE, Taken, take_alerts
 from tests.monitoring.alerts import ZERO, alert, iso, payload
 from tests.monitoring.callers import client_with, post
 

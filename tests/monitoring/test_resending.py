@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from monitoring import delivery, endpoints, flags, outbox, resending
+from monitoring import endpoints
+from monitoring.history import flags
 from monitoring.models import Channel, ChannelHealth, Flag, Incident, OutboxMessage
+from monitoring.outgoing import delivery, outbox, resending
 from tests.monitoring.deliveries import Clock, over, reported
 from tests.monitoring.factories import make_channel
 from tests.monitoring.receiver import Receiver, answer, break_off

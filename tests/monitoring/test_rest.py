@@ -6,8 +6,8 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from feedback.models import ApiKey, Scope
-from monitoring import messages
 from monitoring.models import IncidentEvent, MessageKind
+from monitoring.notifying import messages
 from tests.monitoring.factories import START, make_channel, make_incident, make_monitor
 
 pytestmark = pytest.mark.django_db

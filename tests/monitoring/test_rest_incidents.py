@@ -10,7 +10,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from feedback.models import Scope
-from monitoring import chain
+from monitoring.history import chain
 from monitoring.models import Incident, IncidentEvent, IncidentFlag
 from tests.monitoring.callers import client_with, get, post
 from tests.monitoring.factories import START, make_channel, make_incident, make_monitor

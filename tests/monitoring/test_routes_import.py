@@ -6,9 +6,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from feedback.models import Scope
-from monitoring import route_settings, routes
 from monitoring.models import Channel, Hours, InhibitRule, Route
-from monitoring.route_import import apply_import, counted, plan_import
+from monitoring.notifying import route_settings, routes
+from monitoring.notifying.route_import import apply_import, counted, plan_import
 from monitoring.routing.tree import matching
 from tests.monitoring.callers import client_with, post
 from tests.monitoring.factories import make_channel

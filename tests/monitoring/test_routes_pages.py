@@ -9,8 +9,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from monitoring import route_settings
 from monitoring.models import Hours, Incident, Route, Silence
+from monitoring.notifying import route_settings
 from tests.monitoring.factories import make_channel, make_monitor
 from tests.monitoring.test_routes_import import TEXT
 from tests.monitoring.test_routes_preview import FRIDAY, silence

@@ -8,9 +8,9 @@ from django.test import Client
 from django.utils import timezone
 
 from feedback.models import Scope
-from monitoring import route_settings
 from monitoring.models import Hours, Incident, InhibitRule, Silence
-from monitoring.route_preview import preview
+from monitoring.notifying import route_settings
+from monitoring.notifying.route_preview import preview
 from tests.monitoring.callers import client_with, post
 from tests.monitoring.factories import make_channel, make_monitor
 

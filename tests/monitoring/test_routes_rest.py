@@ -5,8 +5,8 @@ import pytest
 from django.test import Client
 
 from feedback.models import Scope
-from monitoring import routes
 from monitoring.models import Hours, Route
+from monitoring.notifying import routes
 from monitoring.routing.tree import Node, matching
 from tests.monitoring.callers import client_with, get, patch, post
 from tests.monitoring.factories import make_channel

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from django.db import connection, connections, transaction
 
-from monitoring import silences, suppression
 from monitoring.models import EventKind, IncidentFlag, MessageStatus, Monitor, OutboxMessage
+from monitoring.quiet import silences, suppression
 from monitoring.routing.matchers import parse
 from tests.monitoring.factories import make_channel, make_monitor
 from tests.monitoring.silencing import HOUR, NOW, flags_of, opened, over, silenced, told

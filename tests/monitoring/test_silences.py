@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from feedback.models import Scope
-from monitoring import silences, suppression
 from monitoring.models import MessageKind, MessageStatus, Silence
+from monitoring.quiet import silences, suppression
 from monitoring.routing.matchers import InvalidMatcher, Matcher, Operator, parse
 from tests.monitoring.callers import client_with, get, patch, post
 from tests.monitoring.factories import make_channel, make_monitor

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from monitoring import delivery, incidents
+from monitoring import incidents
 from monitoring.models import Channel, MessageKind, MessageStatus, OutboxMessage, Route, Source
+from monitoring.outgoing import delivery
 from tests.monitoring.factories import make_channel
 from tests.monitoring.receiver import Receiver, answer
 from tests.monitoring.test_slack import assert_within_limits

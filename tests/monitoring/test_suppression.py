@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from monitoring import incidents, outbox, silences, suppression
+from monitoring import incidents
 from monitoring.models import (
     DeliveryAttempt,
     EventKind,
@@ -21,6 +21,8 @@ from monitoring.models import (
     Silence,
 )
 from monitoring.models.outbox import AttemptOutcome
+from monitoring.outgoing import outbox
+from monitoring.quiet import silences, suppression
 from tests.monitoring.factories import make_channel, make_monitor
 from tests.monitoring.silencing import HOUR, NOW, flags_of, opened, over, silenced, told
 
@@ -303,7 +305,7 @@ def test_row_that_cannot_be_read_holds_nothing_and_hides_no_other() -> None:
 
 
 def test_event_log_stays_sealed_through_flags() -> None:
-    from monitoring.chain import Sealed, verify
+    from monitoring.history.chain import Sealed, verify
 
     silenced()
     incident = opened(make_monitor(channels=(make_channel(),)))

@@ -7,8 +7,9 @@ from django.core.cache import cache
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from monitoring import messages, tasks
+from monitoring import tasks
 from monitoring.models import MessageKind, Monitor, OutboxMessage
+from monitoring.notifying import messages
 from tests.monitoring.factories import add_bucket, close, make_channel, make_incident, make_monitor
 from tests.monitoring.receiver import Receiver
 from triageops.observability.metrics import exported
@@ -119,7 +120,7 @@ def test_tend_alerts_does_the_other_parts_when_one_fails(
         done.append("reminders")
         return 3
 
-    monkeypatch.setattr("monitoring.reminding.reminders", remind)
+    monkeypatch.setattr("monitoring.outgoing.reminding.reminders", remind)
     with django_capture_on_commit_callbacks(execute=True), pytest.raises(ZeroDivisionError):  # type: ignore[attr-defined]
         tasks.tend_alerts()
     assert done == ["reminders"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from monitoring import incidents, outbox, telling
+from monitoring import incidents
 from monitoring.models import (
     Hours,
     Incident,
@@ -15,6 +15,8 @@ from monitoring.models import (
     Route,
     Source,
 )
+from monitoring.notifying import telling
+from monitoring.outgoing import outbox
 from tests.monitoring.factories import make_channel, make_incident, make_monitor
 
 pytestmark = pytest.mark.django_db

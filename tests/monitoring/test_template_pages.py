@@ -7,9 +7,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from monitoring import texts
 from monitoring.admin.message_templates import EXAMPLES, SAMPLE, START_BODY, START_TITLE
 from monitoring.models import MessageTemplate
+from monitoring.templating import texts
 from tests.monitoring.factories import make_channel, make_incident, make_monitor
 
 pytestmark = pytest.mark.django_db

@@ -6,8 +6,8 @@ from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.text_filters import FILTERS, VALUE_MAX
-from monitoring.texts import BODY_MAX, FIELDS, TITLE_MAX, BrokenText, check, render
+from monitoring.templating.text_filters import FILTERS, VALUE_MAX
+from monitoring.templating.texts import BODY_MAX, FIELDS, TITLE_MAX, BrokenText, check, render
 
 INCIDENT: dict[str, Any] = {
     "title": "helpfulness is below 0.8 for <b>",

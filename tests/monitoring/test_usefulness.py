@@ -9,9 +9,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from feedback.models import Scope
-from monitoring import usefulness
 from monitoring.models import Channel, Incident, MessageKind, MessageStatus, Monitor, OutboxMessage
-from monitoring.noise import MARGIN, ROUTE, Judgements
+from monitoring.reading import usefulness
+from monitoring.reading.noise import MARGIN, ROUTE, Judgements
 from tests.monitoring.callers import client_with, get
 from tests.monitoring.factories import make_channel, make_monitor
 

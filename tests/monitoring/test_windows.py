@@ -7,8 +7,8 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from feedback.models import Scope
-from monitoring import suppression, window_rows, windows
 from monitoring.models import Flag, MaintenanceWindow, MessageKind, MessageStatus
+from monitoring.quiet import suppression, window_rows, windows
 from tests.monitoring.callers import client_with, get, patch, post
 from tests.monitoring.factories import make_channel, make_monitor
 from tests.monitoring.silencing import NOW, flags_of, opened, told

@@ -16,8 +16,9 @@ from django.utils.http import urlencode
 from experiments.models import Variant
 from feedback import stats
 from feedback.models import QualityMetric
-from monitoring import inbox, standing
+from monitoring import standing
 from monitoring.models import Incident, IncidentState
+from monitoring.reading import inbox
 from triageops.home import state
 from triageops.home.access import access_of
 from triageops.home.picture import picture

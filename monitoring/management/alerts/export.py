@@ -7,8 +7,8 @@ from uuid import UUID
 
 from django.db import transaction
 
-from monitoring.export_page import as_html
-from monitoring.exporting import as_json, export
+from monitoring.exports.export_page import as_html
+from monitoring.exports.exporting import as_json, export
 from monitoring.management.alerts.word import Options, Word
 from monitoring.management.console.acts import Said
 from monitoring.models import Incident

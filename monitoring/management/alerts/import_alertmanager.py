@@ -8,7 +8,7 @@ from pathlib import Path
 from monitoring.management.alerts.word import Options, Word
 from monitoring.management.console import words
 from monitoring.management.console.acts import Said
-from monitoring.route_import import Imported, apply_import, plan_import
+from monitoring.notifying.route_import import Imported, apply_import, plan_import
 from monitoring.routing.yaml_text import BYTES_MAX
 from monitoring.serializers.routes import ImportedSerializer
 from triageops import wording

@@ -6,7 +6,7 @@ from datetime import datetime
 from monitoring.management.alerts.word import Options, Word
 from monitoring.management.console import parsing, words
 from monitoring.management.console.acts import Said
-from monitoring.route_preview import Preview, Told, preview
+from monitoring.notifying.route_preview import Preview, Told, preview
 from monitoring.routing.tree import Outcome
 from monitoring.serializers.routes import RoutePreviewSerializer
 from triageops.rest import InvalidInput

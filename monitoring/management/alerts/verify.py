@@ -7,11 +7,11 @@ from pathlib import Path
 
 from django.core.management import CommandError
 
+from monitoring.exports.verifying import Finding, compare, verify_export, verify_incident
 from monitoring.management.alerts.export import incident_named
 from monitoring.management.alerts.word import Options, Word
 from monitoring.management.console.acts import Said
 from monitoring.models import Incident
-from monitoring.verifying import Finding, compare, verify_export, verify_incident
 from triageops import wording
 from triageops.rest import InvalidInput
 

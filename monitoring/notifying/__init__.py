@@ -1,0 +1,1 @@
+"""Who is told of an incident, when, by which route, and in which words."""

@@ -1,0 +1,1 @@
+"""What holds messages back, and gives them back: silences, maintenance windows, inhibition."""

@@ -1,0 +1,1 @@
+"""What pages and calls say of incidents, channels and alerts; nothing is written here."""

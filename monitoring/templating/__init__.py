@@ -1,0 +1,1 @@
+"""Texts that an admin writes, in a sandbox."""
