@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 from django.utils import timezone
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 from monitoring import incidents
 from monitoring.models import EventKind, Incident, IncidentState, Resolution, Silence, Source
@@ -18,7 +18,8 @@ from tests.monitoring.factories import make_channel
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 INBOX = "/admin/monitoring/incident/inbox/"
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+WIDE: ViewportSize = {"width": 1280, "height": 900}
+NARROW: ViewportSize = {"width": 390, "height": 844}
 
 
 def arrive(key: str, severity: str = "critical") -> Incident:
