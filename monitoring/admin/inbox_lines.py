@@ -36,7 +36,7 @@ class Row:
 
     @property
     def may_acknowledge(self) -> bool:
-        return self.incident.state == IncidentState.FIRING
+        return self.incident.acknowledged_at is None
 
     @property
     def resolve_name(self) -> str:

@@ -30,10 +30,7 @@ def allowed(incident: Incident) -> set[str]:
     if not incident.is_open:
         return {"comment"} if incident.resolution == Resolution.FADED else {"comment", "judge"}
     found = {"comment", "judge", "silence", "resolve_halt" if incident.experiment else "resolve"}
-    if incident.state == IncidentState.FIRING:
-        found.add("acknowledge")
-    if incident.state == IncidentState.ACKNOWLEDGED:
-        found |= {"extend", "unacknowledge"}
+    found |= {"acknowledge"} if incident.acknowledged_at is None else {"extend", "unacknowledge"}
     if can_accept(incident):
         found.add("accept_baseline")
     if moves.silence_of(incident) is not None:

@@ -31,7 +31,7 @@ def note_return(incident: Incident, *, now: datetime) -> None:
 
 def note_relapse(incident: Incident, *, now: datetime) -> None:
     recent = incident.events.filter(kind=EventKind.RELAPSED, at__gt=now - FLAP_WINDOW).count()
-    if recent >= RELAPSES:
+    if recent >= RELAPSES and not is_flapping(incident):
         flags.flag(incident, Flag.FLAPPING, why=f"fell back {recent} times within an hour", now=now)
 
 
@@ -57,4 +57,4 @@ def _before(incident: Incident, now: datetime) -> Incident | None:
     )
     if incident.experiment:
         return None
-    return same.exclude(pk=incident.pk).order_by("-resolved_at").first()
+    return same.exclude(pk=incident.pk).order_by("-id").first()

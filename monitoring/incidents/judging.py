@@ -36,24 +36,24 @@ def acknowledge(
 ) -> Incident:
     """Somebody takes care of it; nothing happens when it was acknowledged before, except that `until` may change.
 
+    One that recovers goes on recovering, and is acknowledged when it falls back.
+
     until: it fires again then, unless it is over. actor: who it is where that is no user of ours. Raises InvalidTransition.
     """
     if until is not None and until <= now:
         raise InvalidTransition("The acknowledgement would have ended already.")
     with transaction.atomic():
         incident = locked(incident_id)
-        is_known = incident.state == IncidentState.ACKNOWLEDGED
+        if not incident.is_open:
+            raise InvalidTransition(f"An incident that is {incident.state} cannot be acknowledged.")
+        is_known = incident.acknowledged_at is not None
         if is_known and until in {None, incident.acknowledged_until}:
             return incident
-        if not is_known and incident.state != IncidentState.FIRING:
-            raise InvalidTransition(f"An incident that is {incident.state} cannot be acknowledged.")
         changes: dict[str, Any] = {"acknowledged_until": until}
         if not is_known:
-            changes |= {
-                "state": IncidentState.ACKNOWLEDGED,
-                "acknowledged_at": now,
-                "acknowledged_by": by,
-            }
+            changes |= {"acknowledged_at": now, "acknowledged_by": by}
+        if incident.state == IncidentState.FIRING:
+            changes["state"] = IncidentState.ACKNOWLEDGED
         said = {**(details or {}), **({"until": until.isoformat()} if until else {})}
         tell = None if is_known else MessageKind.ACKNOWLEDGE
         move(
@@ -74,16 +74,17 @@ def unacknowledge(
     """Nobody takes care of it any more: it fires again, and everybody is told. Nothing happens where nobody did."""
     with transaction.atomic():
         incident = locked(incident_id)
-        if incident.state == IncidentState.ACKNOWLEDGED:
+        if incident.is_open and incident.acknowledged_at is not None:
+            is_well = incident.state == IncidentState.RECOVERING
             move(
                 incident,
                 EventKind.UNACKNOWLEDGED,
                 now=now,
                 by=by,
                 actor=actor,
-                tell=MessageKind.TRIGGER,
+                tell=None if is_well else MessageKind.TRIGGER,
                 details=details,
-                state=IncidentState.FIRING,
+                state=incident.state if is_well else IncidentState.FIRING,
                 acknowledged_at=None,
                 acknowledged_by=None,
                 acknowledged_until=None,

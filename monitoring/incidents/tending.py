@@ -6,7 +6,7 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from monitoring.history import flags
 from monitoring.history.chain import IncidentChanged
@@ -15,10 +15,19 @@ from monitoring.history.locking import locked_unless_busy
 from monitoring.incidents.judging import unacknowledge
 from monitoring.incidents.moving import conclude
 from monitoring.incidents.reporting import over
-from monitoring.models import EventKind, Flag, Incident, IncidentState, Resolution
+from monitoring.models import (
+    EventKind,
+    Flag,
+    Incident,
+    IncidentEvent,
+    IncidentFlag,
+    IncidentState,
+    Resolution,
+)
 
 log = structlog.get_logger(__name__)
 
+_COMING_AND_GOING = (EventKind.RELAPSED, EventKind.RECOVERING)
 _MOST = 500
 """In one sweep of each sort; the next sweep takes the rest."""
 
@@ -28,16 +37,22 @@ def tend(now: datetime) -> int:
     rows = Incident.objects
     return (
         _each(rows.filter(state=IncidentState.ACKNOWLEDGED, acknowledged_until__lte=now), _unattended, now)
-        + _each(rows.open().filter(hold_until__lte=now), _held, now)
-        + _each(rows.open().filter(expected_until__lte=now), _silent, now)
+        + _each(rows.filter(state=IncidentState.RECOVERING, hold_until__lte=now), _held, now)
         + _each(
-            rows.open().filter(
-                flags__kind=Flag.FLAPPING, flags__ended_at=None, flags__since__lte=now - FLAP_WINDOW
-            ),
-            _steady,
-            now,
+            rows.open().exclude(state=IncidentState.RECOVERING).filter(expected_until__lte=now), _silent, now
         )
+        + _each(_restful(now), _steady, now)
     )
+
+
+def _restful(now: datetime) -> QuerySet[Incident]:
+    """That flapped, and have neither come nor gone for a whole window."""
+    flapping = IncidentFlag.objects.active().filter(kind=Flag.FLAPPING, since__lte=now - FLAP_WINDOW)
+    moved = IncidentEvent.objects.filter(
+        incident=OuterRef("pk"), kind__in=_COMING_AND_GOING, at__gt=now - FLAP_WINDOW
+    )
+    rows = Incident.objects.open().exclude(state=IncidentState.RECOVERING)
+    return rows.filter(pk__in=flapping.values("incident")).exclude(Exists(moved))
 
 
 def _each(found: QuerySet[Incident], move: Callable[[Incident, datetime], bool], now: datetime) -> int:
@@ -86,9 +101,7 @@ def _silent(incident: Incident, now: datetime) -> bool:
 
 def _steady(incident: Incident, now: datetime) -> bool:
     """It stays as it is for a whole window: it does not come and go any more, whatever it was."""
-    recent = incident.events.filter(
-        kind__in=(EventKind.RELAPSED, EventKind.RECOVERING), at__gt=now - FLAP_WINDOW
-    )
+    recent = incident.events.filter(kind__in=_COMING_AND_GOING, at__gt=now - FLAP_WINDOW)
     if recent.exists() or incident.state == IncidentState.RECOVERING:
         return False
     flags.unflag(incident, Flag.FLAPPING, why="steady for an hour", now=now)

@@ -786,18 +786,6 @@ class Migration(migrations.Migration):
                 max_length=16,
             ),
         ),
-        migrations.AddIndex(
-            model_name="incident",
-            index=models.Index(
-                condition=models.Q(("state", "resolved"), _negated=True),
-                fields=["state"],
-                name="incident_unresolved",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="incident",
-            index=models.Index(fields=["slice_key", "-resolved_at"], name="incident_ended"),
-        ),
         migrations.AddConstraint(
             model_name="incident",
             constraint=models.UniqueConstraint(

@@ -12,6 +12,16 @@ class Migration(migrations.Migration):
 
     operations = [
         AddIndexConcurrently(
+            model_name="incident",
+            index=models.Index(
+                name="incident_unresolved", fields=["state"], condition=~models.Q(state="resolved")
+            ),
+        ),
+        AddIndexConcurrently(
+            model_name="incident",
+            index=models.Index(name="incident_of_the_same", fields=["source", "slice_key", "-id"]),
+        ),
+        AddIndexConcurrently(
             model_name="outboxmessage",
             index=models.Index(name="message_group_flush", fields=["channel", "group_key", "-not_before"]),
         ),

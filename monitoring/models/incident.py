@@ -206,8 +206,8 @@ class Incident(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["state"], condition=~Q(state="resolved"), name="incident_unresolved"),
-            # What ended of the same thing a short time ago.
-            models.Index(fields=["slice_key", "-resolved_at"], name="incident_ended"),
+            # The last of the same thing, whether it is over or not.
+            models.Index(fields=["source", "slice_key", "-id"], name="incident_of_the_same"),
         ]
 
     def __str__(self) -> str:

@@ -64,7 +64,7 @@ def incident_payload(
         "slices": [] if is_small(incident) else slices_of(incident),
         "note": _note(incident, kind),
         "acknowledged_by": _acknowledged_by(incident) if kind == MessageKind.ACKNOWLEDGE else "",
-        "inbox_url": settings.BASE_URL + reverse("admin:monitoring_incident_changelist") + "inbox/",
+        "inbox_url": incidents_url() + "inbox/",
         "routing_labels": public_labels_of(incident),
         "event_hash": event_hash,
     }
@@ -176,6 +176,12 @@ def experiment_path(key: str) -> str:
     """Where the experiment is found in the admin."""
     path: str = reverse("admin:experiments_experiment_changelist")
     return f"{path}?{urlencode({'q': key})}"
+
+
+def incidents_url() -> str:
+    """Where the pages of all incidents are; that of each begins with it."""
+    path: str = reverse("admin:monitoring_incident_changelist")
+    return settings.BASE_URL + path
 
 
 def incident_url(incident: Incident) -> str:

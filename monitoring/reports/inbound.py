@@ -51,7 +51,7 @@ def _act(incident: Incident, event: Event, now: datetime) -> str:
     if _is_overtaken(incident, event):
         return "Ignored: somebody decided otherwise since."
     is_wanted = event.kind == "acknowledge"
-    if is_wanted == (incident.state == IncidentState.ACKNOWLEDGED):
+    if incident.is_open and is_wanted == (incident.acknowledged_at is not None):
         return "Ignored: it is so already."
     if is_wanted:
         incidents.acknowledge(incident.pk, actor=actor, details=details, now=now)

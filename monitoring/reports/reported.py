@@ -5,6 +5,7 @@ Senders repeat themselves, and what they send may overtake itself. An alert's `s
 - “firing” of an episode that is over already opens nothing. Over is what its source said so, or what a person judged to be
   expected or a false alarm. What a person called fixed, and what an alert with an end of its own (Prometheus) goes on saying, is
   believed again after GRACE; what only fell silent is believed at once.
+What an Alertmanager tells back that heard it from us is no news: the page it links to is that of our own incident.
 """
 
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ import structlog
 
 from monitoring import incidents
 from monitoring.models import Incident, IncidentState, Resolution, Source
+from monitoring.notifying.payloads import incidents_url
 from monitoring.reports.alerts_read import Alert, InvalidAlert, read_alert
 
 log = structlog.get_logger(__name__)
@@ -39,17 +41,18 @@ class Mistake:
 
 @dataclass
 class Taken:
-    """What came of several alerts. late_count: of episodes that are over already."""
+    """What came of several alerts. late_count: of episodes that are over already; own_count: our own, told back."""
 
     opened_count: int = 0
     repeated_count: int = 0
     resolved_count: int = 0
     late_count: int = 0
+    own_count: int = 0
     mistakes: list[Mistake] = field(default_factory=list)
 
     @property
     def taken_count(self) -> int:
-        return self.opened_count + self.repeated_count + self.resolved_count + self.late_count
+        return self.opened_count + self.repeated_count + self.resolved_count + self.late_count + self.own_count
 
 
 def take_alerts(alerts: Iterable[Any], *, source: Source, actor: str, now: datetime) -> Taken:
@@ -61,7 +64,9 @@ def take_alerts(alerts: Iterable[Any], *, source: Source, actor: str, now: datet
         except InvalidAlert as error:
             taken.mistakes.append(Mistake(index, error.field, error.detail))
             continue
-        if alert.is_over(now):
+        if _is_own(alert):
+            taken.own_count += 1
+        elif alert.is_over(now):
             _end(alert, taken, source, actor, now)
         else:
             _fire(alert, taken, source, actor, now)
@@ -70,6 +75,10 @@ def take_alerts(alerts: Iterable[Any], *, source: Source, actor: str, now: datet
             "report.refused", source=str(source), refused=len(taken.mistakes), taken=taken.taken_count
         )
     return taken
+
+
+def _is_own(alert: Alert) -> bool:
+    return alert.annotations.get("link", "").startswith(incidents_url())
 
 
 def _fire(alert: Alert, taken: Taken, source: Source, actor: str, now: datetime) -> None:

@@ -88,13 +88,14 @@ class MistakeSerializer(serializers.Serializer[object]):
 
 
 class TakenSerializer(serializers.Serializer[object]):
-    """`late_count`: alerts of episodes that are over already, which change nothing."""
+    """`late_count`: alerts of episodes that are over already; `own_count`: our own, told back. Neither changes anything."""
 
     taken_count = serializers.IntegerField()
     opened_count = serializers.IntegerField()
     repeated_count = serializers.IntegerField()
     resolved_count = serializers.IntegerField()
     late_count = serializers.IntegerField()
+    own_count = serializers.IntegerField()
     mistakes = MistakeSerializer(many=True)
 
 

@@ -87,7 +87,9 @@ def test_alertmanager_shows_our_incident_firing_silenced_and_resolved(
         lambda: fires(alertmanager_url, "QueueTooLong", state="suppressed"), "our silence holds there"
     )
     (theirs,) = alert["status"]["silencedBy"]
-    assert read(f"{alertmanager_url}/api/v2/silence/{theirs}")["comment"].startswith("deploy")
+    assert read(f"{alertmanager_url}/api/v2/silence/{theirs}")["comment"].startswith(
+        "Mirrored from TriageOps"
+    )
     _amtool(product, place, "silence", "expire", silence)
     eventually(lambda: fires(alertmanager_url, "QueueTooLong"), "our silence has ended there")
     _resolve(product, "QueueTooLong")

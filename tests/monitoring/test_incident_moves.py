@@ -171,3 +171,18 @@ def test_every_log_is_intact() -> None:
     incident.refresh_from_db()
     found = chain.verify(Sealed.of(one) for one in incident.events.order_by("seq"))
     assert (found.is_intact, found.event_count) == (True, incident.version)
+
+
+def test_acknowledging_what_recovers_holds_when_it_falls_back() -> None:
+    make_channel()
+    report()
+    over(T0 + MINUTE)
+    incident = report(now=T0 + 2 * MINUTE)
+    over(T0 + 3 * MINUTE)
+    found = incidents.acknowledge(incident.pk, actor="Eve", now=T0 + 4 * MINUTE)
+    assert (found.state, found.acknowledged_at) == (IncidentState.RECOVERING, T0 + 4 * MINUTE)
+    assert report(now=T0 + 5 * MINUTE).state == IncidentState.ACKNOWLEDGED
+    over(T0 + 6 * MINUTE)
+    back = incidents.unacknowledge(incident.pk, actor="Eve", now=T0 + 7 * MINUTE)
+    assert (back.state, back.acknowledged_at) == (IncidentState.RECOVERING, None)
+    assert report(now=T0 + 8 * MINUTE).state == IncidentState.FIRING

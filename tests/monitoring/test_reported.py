@@ -13,6 +13,7 @@ from monitoring.reports.alerts_read import fingerprint
 from monitoring.reports.reported import GRACE, Taken, take_alerts
 from tests.monitoring.alerts import ZERO, alert, iso, payload
 from tests.monitoring.callers import client_with, post
+from tests.monitoring.factories import make_channel
 
 pytestmark = pytest.mark.django_db
 
@@ -317,3 +318,15 @@ def test_hook_refuses_what_is_not_json(sender: Client, body: str) -> None:
 def test_hook_needs_its_scope() -> None:
     assert hook(client_with(Scope.INCIDENTS_READ), payload(), 403)["type"] == "/problems/permission-denied"
     assert Client().post("/api/v1/hooks/alertmanager", payload(), "application/json").status_code == 401
+
+
+def test_what_an_alertmanager_tells_back_of_ours_opens_nothing() -> None:
+    """It was told of our incident, and its webhook points here."""
+    make_channel("am", kind="alertmanager", url="https://alertmanager.example.org")
+    ours = take(fired())
+    incident = Incident.objects.get()
+    message = OutboxMessage.objects.get().payload
+    echo = fired(generatorURL=message["incident_url"], labels={**message["routing_labels"], "alertname": "x"})
+    told = take(echo, now=START + MINUTE)
+    assert (ours.opened_count, told.opened_count, told.own_count) == (1, 0, 1)
+    assert list(Incident.objects.all()) == [incident]
