@@ -34,11 +34,11 @@ def acknowledge(
     now: datetime,
     details: dict[str, Any] | None = None,
 ) -> Incident:
-    """Somebody takes care of it; nothing happens when it was acknowledged before, except that `until` may change.
+    """Somebody takes care of it; when it was acknowledged before, only `until` may change.
 
     One that recovers goes on recovering, and is acknowledged when it falls back.
 
-    until: it fires again then, unless it is over. actor: who it is where that is no user of ours. Raises InvalidTransition.
+    until: it fires again then, unless it is over; None: it does not end. actor: who it is where that is no user of ours. Raises InvalidTransition.
     """
     if until is not None and until <= now:
         raise InvalidTransition("The acknowledgement would have ended already.")
@@ -47,7 +47,7 @@ def acknowledge(
         if not incident.is_open:
             raise InvalidTransition(f"An incident that is {incident.state} cannot be acknowledged.")
         is_known = incident.acknowledged_at is not None
-        if is_known and until in {None, incident.acknowledged_until}:
+        if is_known and until == incident.acknowledged_until:
             return incident
         changes: dict[str, Any] = {"acknowledged_until": until}
         if not is_known:

@@ -52,7 +52,9 @@ class Taken:
 
     @property
     def taken_count(self) -> int:
-        return self.opened_count + self.repeated_count + self.resolved_count + self.late_count + self.own_count
+        return (
+            self.opened_count + self.repeated_count + self.resolved_count + self.late_count + self.own_count
+        )
 
 
 def take_alerts(alerts: Iterable[Any], *, source: Source, actor: str, now: datetime) -> Taken:

@@ -13,7 +13,8 @@ from rest_framework.views import APIView
 
 from feedback.models import Scope
 from monitoring import incidents
-from monitoring.models import Incident, Resolution, Source
+from monitoring.models import Incident, Resolution
+from monitoring.reports import keyed
 from monitoring.serializers.incidents import (
     LONGEST_ACKNOWLEDGEMENT,
     AcknowledgeSerializer,
@@ -113,9 +114,7 @@ class ResolveByKeyView(_MoveView):
     )
     def post(self, request: Request, key: str) -> Response:
         """What opened an incident by its key says that it is over. Again: nothing; 404 when there never was one."""
-        incident = incidents.report_over(Source.API, key, actor=actor_of(request), now=timezone.now())
-        if incident is None:
-            incident = Incident.objects.filter(source=Source.API, slice_key=key).order_by("-id").first()
+        incident = keyed.over(key, actor=actor_of(request), now=timezone.now())
         if incident is None:
             raise NotFound(
                 "There is no incident with this key.", field="key", fix="Open one with POST /incidents."

@@ -12,9 +12,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from feedback.models import Scope
-from monitoring import incidents
 from monitoring.labels import labels_of
 from monitoring.models import Incident, IncidentState, OutboxMessage, Severity, Source
+from monitoring.reports import keyed
 from monitoring.routing.matchers import InvalidMatcher, matches_all, parse
 from monitoring.serializers.incidents import (
     IncidentSerializer,
@@ -75,7 +75,7 @@ class IncidentsView(APIView):
         responses={201: IncidentSerializer, 200: IncidentSerializer} | REFUSALS,
     )
     def post(self, request: Request) -> Response:
-        """Open an incident (201), or go on with the open one of the same key (200), which is safe to repeat."""
+        """Open an incident (201), or go on with the one of the same key (200), which is safe to repeat; also when a person ended it."""
         now = timezone.now()
         body = body_of(ReportSerializer, request)
         onset_at = body.get("onset_at", now)
@@ -83,15 +83,14 @@ class IncidentsView(APIView):
             raise InvalidInput("It has not begun yet.", field="onset_at", fix="Send a time that is past.")
         seconds = body.get("expires_in_seconds")
         said = {name: body[name] for name in ("summary", "description", "runbook_url") if body.get(name)}
-        incident = incidents.report(
-            Source.API,
+        incident = keyed.report(
             body["key"],
             title=body["title"],
             severity=body["severity"],
             labels=body.get("labels", {}),
             annotations=said,
             onset_at=onset_at,
-            expected_until=None if seconds is None else now + timedelta(seconds=seconds),
+            lasts=None if seconds is None else timedelta(seconds=seconds),
             actor=actor_of(request),
             now=now,
         )

@@ -93,8 +93,10 @@ def test_incident_is_acknowledged_until_a_time(api: Client) -> None:
     assert (body["state"], kinds(body)) == ("acknowledged", ["opened", "acknowledged"])
     assert body["events"][1]["actor"] == "API key “ops”"
     assert body["acknowledged_until"] is not None
-    # Again, without another end: nothing.
-    assert post(api, f"{path}/acknowledge")["version"] == body["version"]
+    endless = post(api, f"{path}/acknowledge")
+    assert (endless["acknowledged_until"], endless["version"]) == (None, body["version"] + 1)
+    # Again: nothing.
+    assert post(api, f"{path}/acknowledge")["version"] == endless["version"]
     freed = post(api, f"{path}/unacknowledge")
     assert (freed["state"], freed["acknowledged_until"]) == ("firing", None)
     assert post(api, f"{path}/unacknowledge")["version"] == freed["version"]
