@@ -1,4 +1,4 @@
-"""One PostgreSQL and one Redis of its own for each test run, in a folder that goes away with it."""
+"""A PostgreSQL and a Redis of its own for each test process, in a folder that goes away with it."""
 
 import contextlib
 import os
@@ -19,7 +19,11 @@ _servers = contextlib.ExitStack()
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     # Before pytest-django reads the settings, which is why they are named here and not in pyproject.toml.
-    if config.getoption("help") or config.getoption("version") or hasattr(config, "workerinput"):
+    if config.getoption("help") or config.getoption("version"):
+        return
+    if config.getoption("numprocesses") and not hasattr(config, "workerinput"):
+        # The processes that it starts run the tests. Each has servers of its own: an open transaction of one test would hold
+        # back the rollups of another.
         return
     # A plain SIGTERM would skip the clean-up below.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -64,9 +68,8 @@ def _empties_the_tables(item: pytest.Item) -> bool:
     return bool(fixtures or (marker and marker.kwargs.get("transaction")))
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):
-        _servers.close()
+def pytest_unconfigure() -> None:
+    _servers.close()
 
 
 def _start_servers(config: pytest.Config, folder: Path) -> None:
