@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from monitoring.channels import registry
+from monitoring.channels.pagerduty import EVENTS_URL, PagerDuty
 from monitoring.channels.webhook import new_secret
 from monitoring.models import Channel, MessageTemplate
 from triageops.rest import Conflict, InvalidInput
@@ -29,6 +30,9 @@ SETTABLE = (
     "takes_experiments",
 )
 OLD_SECRET_SIGNS_FOR = timedelta(hours=24)
+SAY_ANEW = (
+    "The address leads to another host: say the secret anew, so that the stored one does not go there unseen."
+)
 _OF_KINDS = ("url", "secret", "recipients", "inbound_secret")
 """Settings that only some kinds of channels have."""
 _SAVED = tuple(name for name in SETTABLE if name != "kind")
@@ -68,7 +72,10 @@ def edit(channel_id: int, values: Mapping[str, Any]) -> Channel:
         channel = Channel.objects.select_for_update(of=("self",)).get(pk=channel_id)
         if values.get("kind", channel.kind) != channel.kind:
             raise InvalidInput("A channel stays of its kind.", field="kind", fix="Make another channel.")
+        known = channel.url
         _set(channel, channel.kind, values)
+        if "secret" not in values and needs_secret_anew(channel, known, channel.url):
+            raise InvalidInput(SAY_ANEW, field="secret", fix="Send the secret with the new url.")
         check(channel)
         if channel.is_enabled:
             channel.disabled_reason = ""
@@ -126,6 +133,13 @@ def is_signed(kind: str) -> bool:
     return "previous_secret" in registry.fields_of(registry.kind_named(kind))
 
 
+def needs_secret_anew(channel: Channel, known: str, url: str) -> bool:
+    """Whether the stored secret would be sent to another host: whoever may set the address must not learn it by that."""
+    if not channel.secret or known == url or _origin(channel, known) == _origin(channel, url):
+        return False
+    return "secret" in settings_of(channel.kind) and not is_signed(channel.kind)
+
+
 def settings_of(kind: str) -> frozenset[str]:
     """Which of the settings that only some kinds have, this kind has."""
     found = registry.fields_of(registry.kind_named(kind)) & set(_OF_KINDS)
@@ -138,6 +152,16 @@ def masked(url: str) -> str:
         return ""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname or ''}/…"
+
+
+def _origin(channel: Channel, url: str) -> tuple[str, str, int | None]:
+    """Where it is sent to. Raises InvalidInput."""
+    try:
+        parts = urlsplit(url or (EVENTS_URL if channel.kind == PagerDuty.name else ""))
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError as error:
+        raise InvalidInput(f"This is no address: {error}.", field="url", fix="Correct this value.") from None
+    return parts.scheme, parts.hostname or "", port
 
 
 def _kind_in(values: Mapping[str, Any]) -> str:

@@ -71,7 +71,7 @@ def create(values: Values, *, now: datetime) -> Monitor:
         _check(monitor)
         monitor.save()
         # Who says nothing of it wants somebody to hear of it.
-        monitor.channels.set(Channel.objects.enabled() if named is None else named)
+        monitor.channels.set(Channel.objects.enabled().of_people() if named is None else named)
         transaction.on_commit(lambda: log.info("monitor.created", monitor_id=monitor.pk))
     return monitor
 
@@ -214,7 +214,7 @@ def _channels(values: Values) -> list[Channel] | None:
     if "channels" not in values:
         return None
     names = set(values["channels"])
-    found = list(Channel.objects.filter(name__in=names))
+    found = list(Channel.objects.of_people().filter(name__in=names))
     missing = names - {channel.name for channel in found}
     if missing:
         raise InvalidInput(

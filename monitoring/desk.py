@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from feedback.stats import Window
@@ -16,6 +16,10 @@ from monitoring.sources import Bucket, Source, empty_sample
 from monitoring.stories import Change, forget
 from monitoring.tracking import TrackedSlice
 
+_BEFORE_ONSET = timedelta(days=1)
+"""Of a slice, and of a fixed level: what its groups were like is read of so long a time."""
+_MOST_LOOKED_BACK = 20
+"""Changes of one check for which this is read: in a storm of slices the first ones are explained."""
 _WRITTEN = ["is_tracked", "labels", "evidence", "log_evidence", "recovery", "bucket_at", "last_row_at"]
 
 
@@ -30,6 +34,7 @@ class Desk:
         self.open = {row.slice_key: row for row in unresolved if row.is_open}
         self.suspected = {row.slice_key: row for row in unresolved if not row.is_open}
         self.used: dict[str, TrackedSlice] = {}
+        self.looked_back_count = 0
 
     def sorted_into_slices(
         self, at: datetime, buckets: Sequence[Bucket], control: Sequence[Bucket] = ()
@@ -79,16 +84,32 @@ class Desk:
                 forget(self.rows[key])
 
     def explained(self, row: MonitorSlice, onset_at: datetime, end: datetime) -> dict[str, Any]:
-        """Which group explains the change of everything that is watched; nothing where there is no reference."""
-        reference = self.monitor.reference
-        if row.key != ALL or reference is None or not reference.shares:
+        """Which group explains the change of what this slice watches; nothing where what was before is not known."""
+        if row.key == OTHER or self.monitor.parameters.get("good_from") is not None:
+            # Groups of a mean say nothing of how many records lie beyond a value.
             return {}
-        window, monitor = Window(onset_at, end), self.monitor
-        before: attribution.Shares = reference.shares
+        if not self._has_shares(row):
+            if self.looked_back_count >= _MOST_LOOKED_BACK:
+                return {}
+            self.looked_back_count += 1
+        window, where = Window(onset_at, end), {**self.monitor.where, **row.labels}
+        found = attribution.explain(self.source, where, window, self._before(row, where, window))
+        return found.as_json() if found.parts or self._has_shares(row) else {}
+
+    def _has_shares(self, row: MonitorSlice) -> bool:
+        """Whether the reference knows what the groups were like; it knows them of everything that is watched only."""
+        return row.key == ALL and self.monitor.reference is not None and bool(self.monitor.reference.shares)
+
+    def _before(self, row: MonitorSlice, where: dict[str, str], window: Window) -> attribution.Shares:
+        """What it is compared with at the same time, what the reference knows, or else the day before the onset."""
+        monitor, reference = self.monitor, self.monitor.reference
         if monitor.is_compared:
-            # What it is compared with, at the same time; not what that was like when its spread was learnt.
-            before = attribution.shares_of(self.source, {**monitor.where, **monitor.control}, window)
-        return attribution.explain(self.source, monitor.where, window, before).as_json()
+            # Not what that was like when its spread was learnt.
+            return attribution.shares_of(self.source, {**where, **monitor.control}, window)
+        if reference is not None and self._has_shares(row):
+            known: attribution.Shares = reference.shares
+            return known
+        return attribution.shares_of(self.source, where, Window(window.start - _BEFORE_ONSET, window.start))
 
     def save(self) -> None:
         """Write evaluations, evidence, sizes of open incidents and what was used of the budget."""

@@ -13,7 +13,8 @@ from monitoring.channels.registry import kind_named
 from monitoring.models import Channel, ChannelHealth
 from monitoring.outbound import TIMEOUT_SECONDS
 
-LEASE = timedelta(seconds=TIMEOUT_SECONDS + 30)
+LEASE = timedelta(seconds=TIMEOUT_SECONDS + 45)
+"""How long a worker has its messages to itself: a call, what is written before and after it, and clocks that differ."""
 FAILURES_TO_REST = 5
 FIRST_REST, LONGEST_REST = timedelta(seconds=30), timedelta(minutes=10)
 LONGEST_HOLD = timedelta(hours=1)
@@ -173,6 +174,6 @@ def _hold(health: ChannelHealth, seconds: float | None, now: datetime) -> None:
     """The receiver asked for a pause: nobody of this channel gets a token before its end, then there is one."""
     if seconds is None:
         return
-    until = now + min(LONGEST_HOLD, timedelta(seconds=seconds))
+    until = now + timedelta(seconds=min(LONGEST_HOLD.total_seconds(), seconds))
     if health.refilled_at is None or until > health.refilled_at:
         health.tokens, health.refilled_at = 1.0, until

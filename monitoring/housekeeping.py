@@ -5,20 +5,23 @@ from time import monotonic
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection
-from django.db.models import F, Window
+from django.db import DatabaseError, connection, transaction
+from django.db.models import F, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from monitoring import baselines, budget
 from monitoring.incidents import IncidentChanged
-from monitoring.models import Backtest, Monitor
+from monitoring.models import Backtest, MessageKind, Monitor, OutboxMessage
 from monitoring.models.backtest import UNFINISHED
+from monitoring.models.outbox import UNDECIDED
 from monitoring.references import NothingToLearn
 
 log = structlog.get_logger(__name__)
 
 KEPT_BACKTESTS = 20
 """Of each monitor and outcome."""
+
+TEST_MESSAGES_KEPT = timedelta(days=30)
 
 BATCH = 5_000
 
@@ -43,7 +46,8 @@ def tidy(now: datetime, *, seconds: float = 1_500.0) -> int:
     deadline = monotonic() + seconds
     # Whoever changed something and died before it could share anew.
     budget.redistribute()
-    return forget_evaluations(now, deadline) + forget_backtests() + refresh_references(now, deadline)
+    forgotten = forget_evaluations(now, deadline) + forget_messages(now, deadline) + forget_backtests()
+    return forgotten + refresh_references(now, deadline)
 
 
 def forget_evaluations(now: datetime, deadline: float) -> int:
@@ -62,6 +66,31 @@ def _forget_batch(monitor_id: int, before: datetime) -> int:
     with connection.cursor() as cursor:
         cursor.execute(_FORGET, {"monitor": monitor_id, "before": before, "limit": BATCH})
         return int(cursor.rowcount)
+
+
+def forget_messages(now: datetime, deadline: float) -> int:
+    """Remove messages and attempts of incidents that ended before DELIVERY_DAYS, whose logs stay, and old test messages."""
+    before = now - timedelta(days=settings.DELIVERY_DAYS)
+    decided = OutboxMessage.objects.exclude(status__in=UNDECIDED)
+    count = 0
+    for old in (
+        decided.filter(created_at__lt=before, incident__resolved_at__lt=before),
+        decided.filter(incident=None, kind=MessageKind.TEST, created_at__lt=now - TEST_MESSAGES_KEPT),
+    ):
+        while monotonic() < deadline:
+            removed = _forget_messages(old)
+            count += removed
+            if not removed:
+                break
+    return count
+
+
+def _forget_messages(old: QuerySet[OutboxMessage]) -> int:
+    with transaction.atomic():
+        # Not one that somebody sends again at this moment.
+        oldest = old.order_by("pk").select_for_update(skip_locked=True, of=("self",))[:BATCH]
+        ids = [message.pk for message in oldest.only("pk")]
+        return OutboxMessage.objects.filter(pk__in=ids).delete()[0] if ids else 0
 
 
 def forget_backtests() -> int:

@@ -1,15 +1,18 @@
 """The labels of an incident: what routes, silences and inhibitions match, and what an Alertmanager knows it by."""
 
 import hmac
+from collections.abc import Mapping
 
 from django.conf import settings
 
 from monitoring.evidence import Evidence
-from monitoring.models import Incident
+from monitoring.models import Incident, Source
 from monitoring.slices import ALL, SMALLEST_NAMED_GROUP
 from triageops.observability.logging import SERVICE
 
 HALTED, SELF = "ExperimentHalted", "TriageOps"
+INCIDENT = "incident_id"
+"""A label that only matching within the product knows: no other incident has its value. It never leaves."""
 
 
 def labels_of(incident: Incident) -> dict[str, str]:
@@ -39,6 +42,11 @@ def labels_of(incident: Incident) -> dict[str, str]:
     return _filled({**given, **own})
 
 
+def matched_labels_of(incident: Incident, labels: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What silences and windows match. labels: those of the incident where they are known already."""
+    return {**(labels_of(incident) if labels is None else labels), INCIDENT: str(incident.pk)}
+
+
 def public_labels_of(incident: Incident) -> dict[str, str]:
     """Labels that may leave the product: a group that is too small to be named goes by a name that says nothing of it.
 
@@ -47,9 +55,10 @@ def public_labels_of(incident: Incident) -> dict[str, str]:
     found = labels_of(incident)
     if is_small(incident):
         found = {name: value for name, value in found.items() if name not in incident.labels}
-    if incident.monitor is None or incident.slice_key == ALL:
-        return found
-    return {**found, "slice": alias_of(incident.slice_key)}
+    # Two reports with keys of their own may have the same labels; an Alertmanager's own alerts cannot.
+    is_keyed = incident.source in {Source.API, Source.SELF}
+    is_slice = incident.monitor is not None and incident.slice_key != ALL
+    return {**found, "slice": alias_of(incident.slice_key)} if is_keyed or is_slice else found
 
 
 def is_small(incident: Incident) -> bool:

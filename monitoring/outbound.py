@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 
@@ -55,10 +56,12 @@ def resolve(host: str, port: int) -> list[str]:
     return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
-def addresses_of(target: Target) -> list[Address]:
+def addresses_of(target: Target, deadline: float) -> list[Address]:
     """All addresses of the target, each of them checked; raises BlockedTarget or RequestFailed."""
     try:
-        found = resolve(target.host, target.port)
+        found = _resolve_until(deadline, target)
+    except TimeoutError:
+        raise RequestFailed(f"{target.host} could not be resolved in time", is_ambiguous=False) from None
     except (OSError, UnicodeError) as error:
         raise RequestFailed(f"{target.host} cannot be resolved ({error})", is_ambiguous=False) from None
     # A scope ("fe80::1%eth0") belongs to addresses that are refused anyway.
@@ -66,6 +69,20 @@ def addresses_of(target: Target) -> list[Address]:
     for address in addresses:
         check_address(target, address)
     return list(dict.fromkeys(addresses))
+
+
+def _resolve_until(deadline: float, target: Target) -> list[str]:
+    """The system's resolver knows no time-out: a thread waits for it, and is left behind when it is too slow."""
+    asked: Future[list[str]] = Future()
+
+    def ask() -> None:
+        try:
+            asked.set_result(resolve(target.host, target.port))
+        except (OSError, UnicodeError) as error:
+            asked.set_exception(error)
+
+    threading.Thread(target=ask, name="resolve", daemon=True).start()
+    return asked.result(max(deadline - time.monotonic(), 0.0))
 
 
 def post(
@@ -86,7 +103,7 @@ def request(
 ) -> Answer:
     """Send `body` and return the first answer, whatever its status; a redirect is an answer, not followed.
 
-    is_trusted: the deployment chose the address, not a person, so it may be private. timeout_seconds bounds everything after the name is resolved, however slowly single bytes arrive.
+    is_trusted: the deployment chose the address, not a person, so it may be private. timeout_seconds bounds all of it, however slowly the name is resolved or single bytes arrive.
     Raises BlockedTarget and RequestFailed.
     """
     target = target_of(url)
@@ -95,7 +112,7 @@ def request(
     sent = _Sent(method, target, body, headers)
     deadline = time.monotonic() + timeout_seconds
     failure = RequestFailed(f"{target.host} has no address", is_ambiguous=False)
-    for address in addresses_of(target)[:_ATTEMPTED_ADDRESSES]:
+    for address in addresses_of(target, deadline)[:_ATTEMPTED_ADDRESSES]:
         connection = _connection(target, address, deadline)
         try:
             _connect(connection)

@@ -46,7 +46,7 @@ def create(keys: Iterable[str], *, by: User | None, now: datetime) -> list[Monit
         FleetBudget.objects.select_for_update().get(name="fleet")
         watched = _watched(Monitor.objects.all())
         chosen = [one for one in proposed if (one.metric, one.kind) not in watched]
-        channels = list(Channel.objects.enabled())
+        channels = list(Channel.objects.enabled().of_people())
         taken = set(Monitor.objects.values_list("name", flat=True))
         made = [_made(one, taken, channels) for one in chosen]
         for monitor in made:

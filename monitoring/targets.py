@@ -65,6 +65,28 @@ def target_of(url: str) -> Target:
     return Target(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], _path_of(parts), is_allowed)
 
 
+def check_before_sending(url: str) -> None:
+    """What can be said when an address is typed in: all of a literal one; of a name, which is resolved when sending, the rest.
+
+    Raises BlockedTarget.
+    """
+    target = target_of(url)
+    try:
+        address = ipaddress.ip_address(target.host)
+    except ValueError:
+        if not target.is_allowed and not _may_lead_inside(target.host):
+            _check_way(target)
+        return
+    check_address(target, address)
+
+
+def _may_lead_inside(host: str) -> bool:
+    """Whether a name could be at an address that the deployment allows. At this machine's own are names of that kind only."""
+    if all(network.is_loopback for network in _allowed_networks()):
+        return bool(_allowed_networks()) and (host == "localhost" or host.endswith(".localhost"))
+    return True
+
+
 def _path_of(parts: SplitResult) -> str:
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     # What is quoted already stays as it is; letters beyond ASCII cannot be sent.
@@ -126,7 +148,12 @@ def check_address(target: Target, address: Address) -> None:
     if target.is_allowed or _is_allowed(address):
         return
     if not is_public(address):
-        raise BlockedTarget(f"{target.host} is at {address}, which is not a public address.")
+        where = f"{address} is" if target.host == str(address) else f"{target.host} is at {address}, which is"
+        raise BlockedTarget(f"{where} not a public address.")
+    _check_way(target)
+
+
+def _check_way(target: Target) -> None:
     if target.scheme != "https":
         raise BlockedTarget("Only https:// is used outside the allow-list.")
     if target.port not in PUBLIC_PORTS:

@@ -15,10 +15,10 @@ from triageops.rest import Conflict, InvalidInput
 
 
 class InvalidTransition(Conflict):
-    """The monitor's state, or its kind, does not allow this."""
+    """The state of the monitor or incident, or its kind, does not allow this."""
 
     type = "invalid-transition"
-    title = "The monitor is in another state"
+    title = "Its state does not allow this"
 
 
 class NotBacktested(Conflict):

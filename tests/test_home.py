@@ -16,6 +16,7 @@ from pytest_django import Settings
 from feedback import ingest, rollups
 from feedback.shapes import ResponseShape
 from feedback.tables import RESPONSES
+from monitoring import incidents
 from monitoring.models import Incident
 from tests.browser import world
 from triageops.observability import jobs
@@ -168,6 +169,21 @@ def failing_job() -> None:
     now = timezone.now()
     world.schedule(now)
     jobs.record(name="roll-up", started_at=now, finished_at=now, rows=0, error="ValueError: no")
+
+
+def new_job() -> None:
+    now = timezone.now()
+    world.schedule(now)
+    record = ScheduledJob.objects.filter(name="clean-up")
+    record.update(started_at=None, interval_seconds=3_600, declared_at=now - timedelta(minutes=17))
+    ScheduledJob.objects.filter(name="roll-up").update(run_count=100_000)
+
+
+def test_home_work_whose_first_run_is_to_come_is_no_complaint(admin_client: Client) -> None:
+    new_job()
+    said = text_of(page(admin_client))
+    assert "No open incidents. All scheduled work on time." in said
+    assert "first run in 43 min" in said
 
 
 @pytest.mark.parametrize(
@@ -324,3 +340,70 @@ def test_login_leads_home(client: Client) -> None:
     User.objects.create_superuser("ada", password="correct horse")
     answer = client.post("/admin/login/", {"username": "ada", "password": "correct horse"})
     assert answer["Location"] == HOME
+
+
+def storm(now: Any, count: int, severity: str = "warning") -> None:
+    Incident.objects.bulk_create(
+        Incident(
+            source="api",
+            slice_key=f"storm-{severity}-{number}",
+            labels={"alertname": "storm"},
+            title=f"storm {number} failed",
+            severity=severity,
+            onset_at=now,
+            opened_at=now,
+        )
+        for number in range(count)
+    )
+
+
+def grave(now: Any, title: str = "the database is down") -> Incident:
+    return Incident.objects.create(
+        source="api", slice_key=title, labels={"alertname": title}, title=title, severity="critical", onset_at=now, opened_at=now
+    )  # fmt: skip
+
+
+def test_home_in_a_storm_names_what_is_most_urgent_and_folds_the_rest(admin_client: Client) -> None:
+    now = timezone.now()
+    first = grave(now - timedelta(hours=1))
+    storm(now, 300)
+    html = page(admin_client)
+    said = text_of(html)
+    assert (
+        "301 open incidents, and all of them need somebody; the most urgent is the database is down" in said
+    )
+    assert reverse("admin:monitoring_incident_change", args=[first.pk]) in html
+    assert "300 incidents of “storm”" in said
+    assert re.search(r"to-count[^>]*>301<", html)
+    with CaptureQueriesContext(connection) as queries:
+        page(admin_client)
+    assert len(queries) <= 10
+
+
+def test_home_counts_all_of_a_storm_that_it_does_not_read_whole(admin_client: Client) -> None:
+    now = timezone.now()
+    storm(now - timedelta(hours=1), 600)
+    grave(now)
+    said = text_of(page(admin_client))
+    assert (
+        "601 open incidents, and all of them need somebody; the most urgent is the database is down" in said
+    )
+    assert "At least 499 incidents of “storm”" in said
+    assert "101 more incidents are open, less urgent than these." in said
+
+
+def test_home_says_what_is_taken_care_of_and_that_nobody_is_needed(admin_client: Client) -> None:
+    now = timezone.now()
+    incidents.acknowledge(grave(now).pk, now=now)
+    html = page(admin_client)
+    assert "1 open incident, and nobody is needed now: the database is down" in text_of(html)
+    assert "taken care of" in text_of(html)
+    assert 'class="to-sentence to-look"' in html
+
+
+def test_home_for_information_only_is_not_red(admin_client: Client) -> None:
+    storm(timezone.now(), 1, severity="info")
+    html = page(admin_client)
+    assert 'class="to-sentence to-look"' in html
+    listed = html[html.index('aria-label="Open incidents') :]
+    assert "to-harm" not in listed[: listed.index("</ul>")]

@@ -190,6 +190,16 @@ def test_demo_has_quick_checks_and_a_key_that_stays(tmp_path: Path) -> None:
     assert (first["TRIAGEOPS_BUCKET_SECONDS"], first["TRIAGEOPS_CHECK_SECONDS"]) == ("60", "20")
 
 
+def test_demo_with_a_given_key_points_to_no_file_with_another(tmp_path: Path) -> None:
+    address = Address("127.0.0.1", 8000)
+    plain = Installation.of({"TRIAGEOPS_DATA_DIR": str(tmp_path)})
+    up.environment_of(plain, address, is_demo=True)
+    assert str(tmp_path / up.DEMO_KEY) in up.summary(plain, address, 1.0, "")
+    given = Installation.of({"TRIAGEOPS_DATA_DIR": str(tmp_path), "TRIAGEOPS_API_KEY": "tri_given"})
+    assert up.environment_of(given, address, is_demo=True)["TRIAGEOPS_API_KEY"] == "tri_given"
+    assert up.DEMO_KEY not in up.summary(given, address, 1.0, "")
+
+
 def test_metrics_of_processes_that_are_gone_are_forgotten(tmp_path: Path) -> None:
     installation = Installation.of({"TRIAGEOPS_DATA_DIR": str(tmp_path)})
     (tmp_path / "metrics").mkdir()

@@ -1,5 +1,6 @@
 """The sidebar of the admin."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest
@@ -8,6 +9,22 @@ from django.urls import reverse_lazy
 
 def _has(request: HttpRequest, *pages: str) -> bool:
     return any(f"/{page}/" in request.path for page in pages)
+
+
+def _viewers_of(*models: str) -> Callable[[HttpRequest], bool]:
+    """An entry for who may view any of them, and for nobody else: a link that answers “forbidden” helps nobody."""
+    names = [model.split(".") for model in models]
+    permissions = [f"{app}.{verb}_{model}" for app, model in names for verb in ("view", "change")]
+    return lambda request: any(request.user.has_perm(one) for one in permissions)
+
+
+def _entry(title: str, icon: str, page: str, *models: str) -> dict[str, Any]:
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{page}"),
+        "permission": _viewers_of(*models),
+    }
 
 
 NAVIGATION: list[dict[str, Any]] = [
@@ -19,31 +36,28 @@ NAVIGATION: list[dict[str, Any]] = [
                 "title": "Inbox",
                 "icon": "inbox",
                 "link": reverse_lazy("admin:monitoring_inbox"),
+                "permission": _viewers_of("monitoring.incident"),
                 "badge": "triageops.home.views.inbox_badge",
             },
             {
                 "title": "Incidents",
                 "icon": "notification_important",
                 "link": reverse_lazy("admin:monitoring_incident_changelist"),
+                "permission": _viewers_of("monitoring.incident"),
                 # The inbox lies below it.
                 "active": lambda request: (
                     "/incident/" in request.path and not _has(request, "inbox", "numbers")
                 ),
             },
-            {
-                "title": "Monitors",
-                "icon": "monitoring",
-                "link": reverse_lazy("admin:monitoring_monitor_changelist"),
-            },
-            {
-                "title": "All monitors",
-                "icon": "grid_on",
-                "link": reverse_lazy("admin:monitoring_fleet"),
-            },
+            _entry("Monitors", "monitoring", "monitoring_monitor_changelist", "monitoring.monitor"),
+            _entry(
+                "All monitors", "grid_on", "monitoring_fleet", "monitoring.monitor", "monitoring.fleetbudget"
+            ),
             {
                 "title": "Suggestions",
                 "icon": "tips_and_updates",
                 "link": reverse_lazy("admin:monitoring_suggestions"),
+                "permission": _viewers_of("monitoring.monitor"),
                 "active": lambda request: (
                     "/backtest/suggestions/" in request.path or "/backtest/progress/" in request.path
                 ),
@@ -52,6 +66,7 @@ NAVIGATION: list[dict[str, Any]] = [
                 "title": "Backtests",
                 "icon": "history",
                 "link": reverse_lazy("admin:monitoring_backtest_changelist"),
+                "permission": _viewers_of("monitoring.backtest"),
                 # The pages of suggestions lie below it.
                 "active": lambda request: (
                     "/backtest/" in request.path
@@ -59,16 +74,13 @@ NAVIGATION: list[dict[str, Any]] = [
                     and "/backtest/progress/" not in request.path
                 ),
             },
-            {
-                "title": "Markers",
-                "icon": "flag",
-                "link": reverse_lazy("admin:monitoring_marker_changelist"),
-            },
-            {
-                "title": "Scheduled work",
-                "icon": "schedule",
-                "link": reverse_lazy("admin:observability_scheduledjob_changelist"),
-            },
+            _entry("Markers", "flag", "monitoring_marker_changelist", "monitoring.marker"),
+            _entry(
+                "Scheduled work",
+                "schedule",
+                "observability_scheduledjob_changelist",
+                "observability.scheduledjob",
+            ),
         ],
     },
     {
@@ -79,135 +91,91 @@ NAVIGATION: list[dict[str, Any]] = [
                 "title": "Silences",
                 "icon": "notifications_off",
                 "link": reverse_lazy("admin:monitoring_silence_changelist"),
+                "permission": _viewers_of("monitoring.silence"),
                 # The calendar lies below it, and has an entry of its own.
                 "active": lambda request: (
                     "/monitoring/silence/" in request.path and "/silence/calendar/" not in request.path
                 ),
             },
-            {
-                "title": "Calendar",
-                "icon": "calendar_month",
-                "link": reverse_lazy("admin:monitoring_calendar"),
-            },
-            {
-                "title": "Maintenance",
-                "icon": "engineering",
-                "link": reverse_lazy("admin:monitoring_maintenancewindow_changelist"),
-            },
-            {
-                "title": "Inhibitions",
-                "icon": "do_not_disturb_on",
-                "link": reverse_lazy("admin:monitoring_inhibitrule_changelist"),
-            },
+            _entry(
+                "Calendar",
+                "calendar_month",
+                "monitoring_calendar",
+                "monitoring.silence",
+                "monitoring.maintenancewindow",
+            ),
+            _entry(
+                "Maintenance",
+                "engineering",
+                "monitoring_maintenancewindow_changelist",
+                "monitoring.maintenancewindow",
+            ),
+            _entry(
+                "Inhibitions",
+                "do_not_disturb_on",
+                "monitoring_inhibitrule_changelist",
+                "monitoring.inhibitrule",
+            ),
             {
                 "title": "Channels",
                 "icon": "campaign",
                 "link": reverse_lazy("admin:monitoring_channel_changelist"),
+                "permission": _viewers_of("monitoring.channel"),
                 # Their health lies below it, and has an entry of its own.
                 "active": lambda request: (
                     "/monitoring/channel/" in request.path and not _has(request, "health", "usefulness")
                 ),
             },
-            {
-                "title": "Channel health",
-                "icon": "vital_signs",
-                "link": reverse_lazy("admin:monitoring_channel_health"),
-            },
-            {
-                "title": "Routes",
-                "icon": "account_tree",
-                "link": reverse_lazy("admin:monitoring_route_changelist"),
-            },
-            {
-                "title": "Hours",
-                "icon": "more_time",
-                "link": reverse_lazy("admin:monitoring_hours_changelist"),
-            },
-            {
-                "title": "Templates",
-                "icon": "edit_note",
-                "link": reverse_lazy("admin:monitoring_messagetemplate_changelist"),
-            },
-            {
-                "title": "Deliveries",
-                "icon": "outgoing_mail",
-                "link": reverse_lazy("admin:monitoring_outboxmessage_changelist"),
-            },
-            {
-                "title": "Usefulness",
-                "icon": "thumbs_up_down",
-                "link": reverse_lazy("admin:monitoring_usefulness"),
-            },
-            {"title": "Numbers", "icon": "bar_chart", "link": reverse_lazy("admin:monitoring_numbers")},
+            _entry("Channel health", "vital_signs", "monitoring_channel_health", "monitoring.channel"),
+            _entry("Routes", "account_tree", "monitoring_route_changelist", "monitoring.route"),
+            _entry("Hours", "more_time", "monitoring_hours_changelist", "monitoring.hours"),
+            _entry(
+                "Templates",
+                "edit_note",
+                "monitoring_messagetemplate_changelist",
+                "monitoring.messagetemplate",
+            ),
+            _entry(
+                "Deliveries",
+                "outgoing_mail",
+                "monitoring_outboxmessage_changelist",
+                "monitoring.outboxmessage",
+            ),
+            _entry("Usefulness", "thumbs_up_down", "monitoring_usefulness", "monitoring.incident"),
+            _entry("Numbers", "bar_chart", "monitoring_numbers", "monitoring.incident"),
         ],
     },
     {
         "title": "Experiments",
         "separator": True,
         "items": [
-            {
-                "title": "Experiments",
-                "icon": "science",
-                "link": reverse_lazy("admin:experiments_experiment_changelist"),
-            },
-            {
-                "title": "Assignments",
-                "icon": "alt_route",
-                "link": reverse_lazy("admin:experiments_assignment_changelist"),
-            },
-            {
-                "title": "Layers",
-                "icon": "layers",
-                "link": reverse_lazy("admin:experiments_layer_changelist"),
-            },
-            {
-                "title": "Holdout",
-                "icon": "front_hand",
-                "link": reverse_lazy("admin:experiments_holdout_changelist"),
-            },
+            _entry("Experiments", "science", "experiments_experiment_changelist", "experiments.experiment"),
+            _entry("Assignments", "alt_route", "experiments_assignment_changelist", "experiments.assignment"),
+            _entry("Layers", "layers", "experiments_layer_changelist", "experiments.layer"),
+            _entry("Holdout", "front_hand", "experiments_holdout_changelist", "experiments.holdout"),
         ],
     },
     {
         "title": "Facts",
         "separator": True,
         "items": [
-            {
-                "title": "Responses",
-                "icon": "forum",
-                "link": reverse_lazy("admin:feedback_response_changelist"),
-            },
-            {
-                "title": "Quality records",
-                "icon": "verified",
-                "link": reverse_lazy("admin:feedback_qualityrecord_changelist"),
-            },
-            {
-                "title": "Feedback",
-                "icon": "thumbs_up_down",
-                "link": reverse_lazy("admin:feedback_feedback_changelist"),
-            },
-            {
-                "title": "Quality metrics",
-                "icon": "straighten",
-                "link": reverse_lazy("admin:feedback_qualitymetric_changelist"),
-            },
-            {
-                "title": "Ledger",
-                "icon": "menu_book",
-                "link": reverse_lazy("admin:feedback_ledgerentry_changelist"),
-            },
+            _entry("Responses", "forum", "feedback_response_changelist", "feedback.response"),
+            _entry(
+                "Quality records", "verified", "feedback_qualityrecord_changelist", "feedback.qualityrecord"
+            ),
+            _entry("Feedback", "rate_review", "feedback_feedback_changelist", "feedback.feedback"),
+            _entry(
+                "Quality metrics", "straighten", "feedback_qualitymetric_changelist", "feedback.qualitymetric"
+            ),
+            _entry("Ledger", "menu_book", "feedback_ledgerentry_changelist", "feedback.ledgerentry"),
         ],
     },
     {
         "title": "Access",
         "separator": True,
         "items": [
-            {
-                "title": "API keys",
-                "icon": "key",
-                "link": reverse_lazy("admin:feedback_apikey_changelist"),
-            },
-            {"title": "People", "icon": "group", "link": reverse_lazy("admin:auth_user_changelist")},
+            _entry("API keys", "key", "feedback_apikey_changelist", "feedback.apikey"),
+            _entry("People", "group", "auth_user_changelist", "auth.user"),
             {"title": "API documentation", "icon": "api", "link": reverse_lazy("docs")},
         ],
     },

@@ -250,7 +250,14 @@ class CursorPagination(pagination.CursorPagination):
     ordering = "-id"
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
-        cursor = self.decode_cursor(request)
+        foreign = InvalidInput(
+            "This cursor is not one of ours.", field="cursor", fix="Use `next` as it was given."
+        )
+        try:
+            cursor = self.decode_cursor(request)
+        except exceptions.NotFound:
+            # What the framework says of text that it cannot read.
+            raise foreign from None
         position = str(cursor.position) if cursor and cursor.position is not None else None
         if position is not None:
             name = self.get_ordering(request, queryset, view)[0].lstrip("-")
@@ -260,9 +267,7 @@ class CursorPagination(pagination.CursorPagination):
             except (ValueError, ValidationError):
                 is_good = False
             if not is_good:
-                raise InvalidInput(
-                    "This cursor is not one of ours.", field="cursor", fix="Use `next` as it was given."
-                )
+                raise foreign
         found: list[Any] | None = super().paginate_queryset(queryset, request, view)
         return found
 

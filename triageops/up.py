@@ -23,6 +23,7 @@ READY_SECONDS = 90.0
 QUIET_ROOT = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges"}
 COUNTS = ("WEB_WORKERS", "WEB_THREADS", "WORKER_CONCURRENCY")
 DEMO_KEY = "demo-api-key"
+GIVEN_KEY = "TRIAGEOPS_API_KEY"
 DEMO = {
     "TRIAGEOPS_DEMO": "1",
     "TRIAGEOPS_BUCKET_SECONDS": "60",
@@ -108,7 +109,9 @@ def environment_of(installation: local.Installation, address: Address, *, is_dem
             dict.fromkeys(["localhost", "127.0.0.1", "[::1]", address.host])
         )
     if is_demo:
-        made |= DEMO | {"TRIAGEOPS_API_KEY": installation.secret(DEMO_KEY, prefix="tri_")}
+        made |= DEMO
+        if not installation.given.get(GIVEN_KEY):
+            made[GIVEN_KEY] = installation.secret(DEMO_KEY, prefix="tri_")
     return made | installation.environment()
 
 
@@ -195,11 +198,12 @@ def start(
 
 def summary(installation: local.Installation, address: Address, seconds: float, said: str) -> str:
     rows = {"Admin": "/admin/", "API": "/api/docs", "Metrics": "/metrics"}
-    key = installation.data / DEMO_KEY
+    key, is_given = installation.data / DEMO_KEY, bool(installation.given.get(GIVEN_KEY))
     lines = ["", f"  TriageOps is ready ({seconds:.1f} s)", ""]
     lines += [f"    {name:<10} {address.url}{path}" for name, path in rows.items()]
     lines += [f"    {'Data':<10} {installation.data}"]
-    lines += [f"    {'API key':<10} in {key}"] if key.exists() else []
+    # A key that was given is the one that works; a file of an earlier start holds another.
+    lines += [f"    {'API key':<10} in {key}"] if key.exists() and not is_given else []
     lines += [""]
     if said.strip():
         lines += [*(f"    {line}".rstrip() for line in said.strip().splitlines()), ""]

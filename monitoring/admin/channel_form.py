@@ -7,10 +7,11 @@ from django import forms
 from django.conf import settings
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from monitoring.channel_settings import is_signed, masked, settings_of
+from monitoring.channel_settings import SAY_ANEW, is_signed, masked, needs_secret_anew, settings_of
 from monitoring.channels import registry
 from monitoring.channels.webhook import new_secret
 from monitoring.models import Channel
+from triageops.rest import InvalidInput
 
 DEFAULT_KIND = "webhook"
 PAGERDUTY_HOOK = "/api/v1/hooks/pagerduty/{}"
@@ -154,6 +155,21 @@ class ChannelForm(forms.ModelForm[Channel]):
 
     def clean_secret(self) -> str:
         return self.cleaned_data["secret"] or self.instance.secret
+
+    def clean(self) -> dict[str, Any]:
+        found = super().clean() or self.cleaned_data
+        is_kept = self.instance.pk and "url" in found and not self.data.get(self.add_prefix("secret"))
+        # The instance has still the stored address.
+        if is_kept and self._goes_elsewhere(found["url"]):
+            self.add_error("secret", SAY_ANEW)
+        return found
+
+    def _goes_elsewhere(self, url: str) -> bool:
+        try:
+            return needs_secret_anew(self.instance, self.instance.url, url)
+        except InvalidInput:
+            # Said of the address itself.
+            return False
 
     def clean_inbound_secret(self) -> str:
         return self.cleaned_data["inbound_secret"] or self.instance.inbound_secret

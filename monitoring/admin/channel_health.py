@@ -1,7 +1,7 @@
 """Whether channels take what they are sent: all of them on one page, and each on its own."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from monitoring.admin.channel_plots import chart_of, spark
 from monitoring.admin.opening import Admin, render, require
 from monitoring.models import Channel, DeliveryAudit
 from monitoring.reading import channel_health
-from monitoring.reading.channel_health import BAD, Condition, Standing
+from monitoring.reading.channel_health import BAD, Condition, Standing, Waiting, condition_of, in_words
 from triageops import wording
 from triageops.admin import Tone, badge
 
@@ -28,12 +28,14 @@ _WORDS = {
     Condition.DISABLED: "disabled",
     Condition.RESTING: "left alone",
     Condition.FAILING: "failing",
+    Condition.REFUSING: "last message not taken",
     Condition.HELD: "asked us to wait",
     Condition.BEHIND: "messages wait",
 }
 _TONES = {
     Condition.RESTING: Tone.HARM,
     Condition.FAILING: Tone.LOOK,
+    Condition.REFUSING: Tone.HARM,
     Condition.HELD: Tone.LOOK,
     Condition.BEHIND: Tone.LOOK,
     Condition.DISABLED: Tone.LOOK,
@@ -49,6 +51,11 @@ class Row:
     said: str
     rate: str
     bars: Sequence[tuple[float, float, float]]
+
+    @property
+    def failed(self) -> str:
+        last = self.standing.last_failure
+        return in_words(last.reason) if last else ""
 
     @property
     def speed(self) -> str:
@@ -98,9 +105,9 @@ def badge_of(condition: Condition) -> SafeString:
 
 def said_of(one: Standing, now: datetime) -> str:
     """The state in a sentence or two."""
-    health, reason = one.health, one.health.last_reason if one.health else ""
+    health, reason = one.health, in_words(one.health.last_reason) if one.health else ""
     count = health.failure_count if health else 0
-    because = f" The last reason: {reason}." if reason else ""
+    because = f" The last reason: {reason.rstrip('.')}." if reason else ""
     in_a_row = f"{wording.plural(count, 'failure')} in a row"
     match one.condition:
         case Condition.DISABLED:
@@ -117,6 +124,9 @@ def said_of(one: Standing, now: datetime) -> str:
             )
         case Condition.FAILING:
             return f"{in_a_row}; it is tried again.{because}"
+        case Condition.REFUSING:
+            never = " It has taken nothing yet." if one.last_success_at is None else ""
+            return f"It did not take the last message, which is not sent again.{never}{because}"
         case Condition.HELD if health is not None and health.refilled_at is not None:
             rest = wording.seconds((health.refilled_at - now).total_seconds() // 1)
             return f"Its receiver asked for a pause, which lasts {rest} more.{because}"
@@ -135,9 +145,7 @@ def sentence_of(found: Sequence[Standing], now: datetime) -> tuple[str, str]:
     odd = Counter(one.condition for one in found if _TONES.get(one.condition) and one.condition not in BAD)
     due = sum(one.waiting.due for one in found)
     oldest = min((one.waiting.oldest for one in found if one.waiting.oldest is not None), default=None)
-    waits = "nothing waits"
-    if oldest is not None:
-        waits = f"{wording.plural(due, 'message')} {'waits' if due == 1 else 'wait'}, the oldest for {_since(oldest, now)}"
+    waits = _waits(due, sum(one.waiting.later for one in found), oldest, now)
     if bad:
         names = ", ".join(f"“{one.channel.name}”" for one in bad[:3]) + (
             " and others" if len(bad) > 3 else ""
@@ -156,6 +164,33 @@ def sentence_of(found: Sequence[Standing], now: datetime) -> tuple[str, str]:
         else f"None of {len(found)} channels has a failing receiver"
     )
     return f"{who}; {waits}.", "neutral"
+
+
+def first_line(channels: Iterable[Channel], now: datetime) -> tuple[str, Tone]:
+    """Of the list of channels, `health` selected: what is wrong with which."""
+    found = [(one, condition_of(one, getattr(one, "health", None), Waiting(), now)) for one in channels]
+    if not found:
+        return "There is no channel yet: an incident is seen only by those who look here.", Tone.LOOK
+    odd = [(one, condition) for one, condition in found if _TONES.get(condition)]
+    count = wording.plural(len(found), "channel")
+    if not odd:
+        return f"Nothing is wrong with {count}.", Tone.NEUTRAL
+    names = "; ".join(f"“{one.name}”: {_WORDS[condition]}" for one, condition in odd[:3])
+    more = f"; and {len(odd) - 3} more" if len(odd) > 3 else ""
+    tone = Tone.HARM if any(condition in BAD for _, condition in odd) else Tone.LOOK
+    return f"{len(odd)} of {count} {'needs' if len(odd) == 1 else 'need'} a look ({names}{more}).", tone
+
+
+def _waits(due: int, later: int, oldest: datetime | None, now: datetime) -> str:
+    """later: for others of a group, for hours, or for the next try."""
+    on_time = (
+        f"{wording.plural(later, 'message')} {'has its' if later == 1 else 'have their'} time still to come"
+    )
+    if oldest is not None:
+        verb = "waits" if due == 1 else "wait"
+        said = f"{wording.plural(due, 'message')} {verb}, the oldest for {_since(oldest, now)}"
+        return f"{said}, and {on_time}" if later else said
+    return f"nothing is due, but {on_time}" if later else "nothing waits"
 
 
 _SHORT = {

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -16,8 +17,10 @@ from monitoring.admin.opening import Admin, render, require
 from monitoring.admin.usefulness import told_of
 from monitoring.channel_uses import uses_of
 from monitoring.channels import registry
+from monitoring.channels.email import SETTING, Email
 from monitoring.models import Channel, DeliveryAttempt, MessageKind, MessageStatus, OutboxMessage
 from monitoring.reading import usefulness
+from monitoring.reading.channel_health import in_words
 from triageops import wording
 
 _ENDED = frozenset({MessageStatus.DELIVERED, MessageStatus.DEAD, MessageStatus.SUPERSEDED})
@@ -28,6 +31,7 @@ def page_of(channel: Channel, now: datetime) -> dict[str, Any]:
     return {
         **found,
         "kind_title": _title(channel.kind),
+        "missing": _missing(channel.kind),
         "about": ABOUT.get(channel.kind, ""),
         "steps": STEPS.get(channel.kind, ()),
         "hook_address": hook_address(channel) if channel.kind == "pagerduty" else "",
@@ -45,6 +49,7 @@ def page_of_new(kind: str) -> dict[str, Any]:
             (title.partition(" (")[0], f"?kind={name}", name == kind) for name, title in registry.choices()
         ],
         "about": ABOUT[kind],
+        "missing": _missing(kind),
         "steps": STEPS[kind],
     }
 
@@ -92,23 +97,31 @@ def outcome_of(message: OutboxMessage) -> dict[str, Any]:
     """A sentence for what is known, and every attempt; `is_over`: nothing more will come."""
     attempts: list[DeliveryAttempt] = list(message.attempts.order_by("number"))
     last = attempts[-1] if attempts else None
-    is_over = message.status in _ENDED
+    is_over, reason = message.status in _ENDED, in_words(message.reason).rstrip(".")
     tone = "neutral"
     if message.status == MessageStatus.DELIVERED and last is not None:
         sentence = f"The test message arrived: the receiver took it in {wording.seconds(last.seconds)}."
     elif message.status == MessageStatus.DELIVERED:
         sentence = "The test message arrived."
     elif message.status == MessageStatus.DEAD:
-        sentence, tone = f"The test message did not arrive: {message.reason}.", "harm"
+        sentence, tone = f"The test message did not arrive: {reason}.", "harm"
     elif is_over:
-        sentence, tone = f"The test message was not sent: {message.reason}.", "look"
+        sentence, tone = f"The test message was not sent: {reason}.", "look"
     elif not message.channel.is_enabled:
         sentence, tone = "The test message waits: the channel is disabled.", "look"
     elif message.attempt_count and message.status == MessageStatus.PENDING:
-        sentence, tone = f"The test message did not arrive yet, and is tried again: {message.reason}.", "look"
+        sentence, tone = f"The test message did not arrive yet, and is tried again: {reason}.", "look"
     else:
         sentence = "The test message is on its way."
     return {"sentence": sentence, "tone": tone, "attempts": attempts, "is_over": is_over}
+
+
+def _missing(kind: str) -> str:
+    """What the deployment lacks for this kind; empty if nothing."""
+    is_smtp = settings.EMAIL_BACKEND == "django.core.mail.backends.smtp.EmailBackend"
+    if kind != Email.name or not is_smtp or settings.EMAIL_HOST:
+        return ""
+    return f"Nothing can be sent yet: this deployment knows no mail server. Whoever runs it sets {SETTING}."
 
 
 def _title(kind: str) -> str:

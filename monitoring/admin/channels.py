@@ -22,6 +22,7 @@ from monitoring.admin.channel_form import (
     fields_of,
 )
 from monitoring.admin.dialogs import ReasonForm, dialog, in_page
+from monitoring.admin.first_line import FirstLine
 from monitoring.admin.usefulness import of_monitor
 from monitoring.admin.usefulness import page as usefulness_page
 from monitoring.channel_settings import masked
@@ -41,7 +42,7 @@ class TestForm(BaseDialogForm):
 
 
 @admin.register(Channel)
-class ChannelAdmin(NoDeleteAdmin):
+class ChannelAdmin(NoDeleteAdmin, FirstLine):
     class Media:
         css = {"all": ("monitoring/channels.css",)}
 
@@ -78,6 +79,9 @@ class ChannelAdmin(NoDeleteAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Channel]:
         rows = super().get_queryset(request).select_related("health", "template")
         return rows.exclude(kind=Sink.name)
+
+    def first_line(self, request: HttpRequest) -> tuple[str, Tone]:
+        return channel_health.first_line(Channel.objects.of_people().select_related("health"), timezone.now())
 
     @in_page
     @action(
@@ -170,7 +174,7 @@ class ChannelAdmin(NoDeleteAdmin):
         change: bool = False,  # noqa: FBT001, FBT002 - Django calls it so
         **kwargs: Any,
     ) -> Any:
-        form = super().get_form(request, obj, change=change, **kwargs)
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.kind_of_new = _kind(request)
         return form
 
@@ -217,7 +221,7 @@ class ChannelAdmin(NoDeleteAdmin):
     @admin.display(description="host")
     def host(self, channel: Channel) -> str:
         """The rest of the address may be a secret."""
-        return urlsplit(channel.url).hostname or "–"
+        return urlsplit(channel.url).netloc.rpartition("@")[2] or "–"
 
     @admin.display(description="state")
     def state(self, channel: Channel) -> SafeString | str:

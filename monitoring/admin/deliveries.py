@@ -15,8 +15,10 @@ from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
 from monitoring.admin.dialogs import in_page
+from monitoring.admin.first_line import FirstLine
 from monitoring.models import DeliveryAttempt, MessageStatus, OutboxMessage
 from monitoring.outgoing import outbox
+from monitoring.reading.channel_health import MOST_MESSAGES, WINDOW, in_words
 from monitoring.tasks import wake_delivery
 from triageops import wording
 from triageops.admin import (
@@ -29,6 +31,7 @@ from triageops.admin import (
     moment,
 )
 
+_OVER = frozenset({MessageStatus.DELIVERED, MessageStatus.DEAD, MessageStatus.SUPERSEDED})
 _TONES = {MessageStatus.DEAD: Tone.HARM, MessageStatus.LEASED: Tone.NEUTRAL}
 
 
@@ -63,8 +66,8 @@ class AttemptInline(ReadOnlyPermission, TabularInline):
 
 
 @admin.register(OutboxMessage)
-class OutboxMessageAdmin(ReadOnlyAdmin):
-    list_display = ("title", "kind", "channel", "state", "attempt_count", "reason", "created", "next_try")
+class OutboxMessageAdmin(ReadOnlyAdmin, FirstLine):
+    list_display = ("title", "kind", "channel", "state", "attempt_count", "why", "created", "next_try")
     list_filter = ("status", "kind", "channel", "route")
     list_select_related = ("channel", "incident")
     paginator = EstimatedPaginator
@@ -73,7 +76,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
     empty_link, empty_link_text = "admin:monitoring_channel_changelist", "Channels, with a test"
     show_full_result_count = False
     fields = (
-        "incident", "channel", "kind", "state", "reason", "because", "route", "step", "group_key", "suppressed_by",
+        "incident", "channel", "kind", "state", "why", "because", "route", "step", "group_key", "suppressed_by",
         "held_since", "attempt_count", "created", "next_try", "expires", "delivered", "webhook_id", "dedup_key", "payload",
     )  # fmt: skip
     readonly_fields = fields
@@ -83,6 +86,18 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[OutboxMessage]:
         return super().get_queryset(request).select_related("channel", "incident", "route")
+
+    def first_line(self, request: HttpRequest) -> tuple[str, Tone]:
+        """Reads what is undecided, and the newest rows only."""
+        now = timezone.now()
+        newest = OutboxMessage.objects.order_by("-pk").values("pk")[:MOST_MESSAGES]
+        dead = OutboxMessage.objects.dead().filter(pk__in=newest, created_at__gt=now - WINDOW).count()
+        waiting = OutboxMessage.objects.undecided()[:MOST_MESSAGES].count()
+        waits = wording.plural(waiting, "message waits", "messages wait") if waiting else "nothing waits"
+        if dead:
+            given_up = wording.plural(dead, "message was", "messages were")
+            return f"{given_up} given up in 24 hours; {waits}.", Tone.HARM
+        return f"Nothing was given up in 24 hours; {waits}.", Tone.NEUTRAL
 
     def has_replay_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return request.user.has_perm("monitoring.change_outboxmessage")
@@ -140,6 +155,10 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
     def state(self, message: OutboxMessage) -> SafeString:
         return status_badge(message)
 
+    @admin.display(description="reason")
+    def why(self, message: OutboxMessage) -> str:
+        return in_words(message.reason) or "–"
+
     @admin.display(description="made", ordering="id")
     def created(self, message: OutboxMessage) -> SafeString:
         return moment(message.created_at)
@@ -154,7 +173,9 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
 
     @admin.display(description="given up at")
     def expires(self, message: OutboxMessage) -> SafeString:
-        return moment(message.expires_at, exact=True)
+        """Only while it may still be sent: what is over is not given up any more."""
+        is_over = message.status in _OVER
+        return moment(None if is_over else message.expires_at, "–", exact=True)
 
     @admin.display(description="delivered")
     def delivered(self, message: OutboxMessage) -> SafeString:

@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from monitoring.admin.first_line import FirstLine
 from monitoring.models import Hours
 from monitoring.notifying.routes import hours_of
 from monitoring.routing import timing
@@ -51,7 +52,7 @@ class HoursForm(forms.ModelForm[Hours]):
 
 
 @admin.register(Hours)
-class HoursAdmin(ModelAdmin):
+class HoursAdmin(ModelAdmin, FirstLine):
     """May be deleted while no route has them."""
 
     form = HoursForm
@@ -66,6 +67,19 @@ class HoursAdmin(ModelAdmin):
 
     class Media:
         css = {"all": ("monitoring/routes.css",)}
+
+    def first_line(self, request: HttpRequest) -> tuple[str, Tone]:
+        now = timezone.now()
+        read = [(row.name, hours_of(row)) for row in Hours.objects.order_by("name")]
+        if not read:
+            return "There are no hours: every route counts at all times.", Tone.NEUTRAL
+        within = [f"“{name}”" for name, hours in read if hours is not None and hours.is_within(now)]
+        if not within:
+            return "Now is within none of these hours: no route that has some counts.", Tone.LOOK
+        return (
+            f"Now is within {', '.join(within[:5])}{' and others' if len(within) > 5 else ''}.",
+            Tone.NEUTRAL,
+        )
 
     def get_fields(self, request: HttpRequest, obj: Hours | None = None) -> Any:
         return (*self.fields, "week", "state") if obj else self.fields

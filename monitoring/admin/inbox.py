@@ -1,8 +1,10 @@
 """The page of all open incidents: who is needed for what. Its changing part is fetched anew every few seconds."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,19 +16,20 @@ from django.utils import timezone
 from django.utils.cache import get_conditional_response
 
 from monitoring import incidents
+from monitoring.admin import resolving
+from monitoring.admin.acting import act_and_say
 from monitoring.admin.inbox_health import Health, health
 from monitoring.admin.inbox_lines import LINES_MAX, shown
 from monitoring.admin.opening import Admin, person, render, require
-from monitoring.models import Incident, MessageKind, Resolution
+from monitoring.admin.resolving import ACT
+from monitoring.models import MessageKind, OutboxMessage
 from monitoring.reading import inbox
 from monitoring.reading.inbox import Need
-from monitoring.tasks import wake_delivery
 from triageops import wording
 from triageops.admin import as_uuid
 
 VIEW = ("monitoring.view_incident", "monitoring.change_incident")
-_ACT = "monitoring.change_incident"
-_TOLD_MAX = 12
+_TOLD_MAX, _TOLD_READ = 12, 60
 _WORDS = {
     MessageKind.TRIGGER: "fires",
     MessageKind.ACKNOWLEDGE: "somebody takes care of it",
@@ -40,11 +43,10 @@ def page(admin: Admin, request: HttpRequest) -> HttpResponse:
     """`?live=1` gives the changing part alone, and 304 where nothing changed."""
     require(request, *VIEW)
     if request.method == "POST":
-        _do(admin, request)
-        return HttpResponseRedirect(reverse("admin:monitoring_inbox"))
+        return _do(admin, request)
     now = timezone.now()
-    user, may_act = person(request), request.user.has_perm(_ACT)
-    entries, seen, told = inbox.read(), inbox.seen_by(user), inbox.told(_TOLD_MAX)
+    user, may_act = person(request), request.user.has_perm(ACT)
+    entries, seen, told = inbox.read(), inbox.seen_by(user), inbox.told(_TOLD_READ)
     standing = health(now)
     seen_at = None if seen is None else seen.seen_at
     etag = _etag(entries, seen_at, [one.pk for one in told], standing, may_act)
@@ -54,7 +56,7 @@ def page(admin: Admin, request: HttpRequest) -> HttpResponse:
             return unchanged
     request.__dict__["needing_count"] = sum(one.need == Need.SOMEBODY for one in entries)
     context = _context(entries, seen_at, None if seen is None else seen.last_message_id, told)
-    context |= {"health": standing, "may_act": may_act, "etag": etag, "resolutions": _reasons()}
+    context |= {"health": standing, "may_act": may_act, "etag": etag}
     if "live" in request.GET:
         answer: HttpResponse = TemplateResponse(request, "monitoring/inbox_rows.html", context)
         answer["ETag"], answer["Cache-Control"] = etag, "private, no-cache"
@@ -66,7 +68,7 @@ def _context(
     entries: Sequence[inbox.Entry],
     seen_at: datetime | None,
     last_message: UUID | None,
-    told: Sequence[Any],
+    told: Sequence[OutboxMessage],
 ) -> dict[str, Any]:
     found = inbox.lines(entries)
     lines = shown(found, seen_at)
@@ -75,9 +77,7 @@ def _context(
     rest = sum(len(line.entries) for line in found[LINES_MAX:])
     suspicions = len(entries) - len(opened)
     unread = sum(seen_at is None or one.opened_at > seen_at for one in opened)
-    news = [
-        (one, _WORDS[MessageKind(one.kind)], last_message is None or one.pk > last_message) for one in told
-    ]
+    news = _news(told, last_message)
     return {
         "sentence": inbox.sentence(entries),
         "needing": wanted,
@@ -89,11 +89,53 @@ def _context(
         "suspicions": wording.plural(suspicions, "suspicion") if suspicions else "",
         "told": news,
         "unread": unread,
-        "unread_text": wording.plural(unread, "incident") + " opened since you last read the inbox"
-        if unread
-        else "",
-        "has_news": bool(unread or any(is_new for _, _, is_new in news)),
+        "unread_text": _unread_text(unread, seen_at),
+        "has_news": bool(unread or any(one.is_new for one in news)),
     }
+
+
+@dataclass
+class News:
+    """Messages of one kind, to one channel, about one alert, one after the other: said once. count: how many."""
+
+    message: OutboxMessage
+    word: str
+    about: str
+    is_new: bool
+    count: int = 1
+
+    @property
+    def more(self) -> str:
+        return f"and {wording.count(self.count - 1)} more like it" if self.count > 1 else ""
+
+
+def _news(told: Sequence[OutboxMessage], last_message: UUID | None) -> list[News]:
+    found: list[News] = []
+    for one in told:
+        labels = one.payload.get("routing_labels") or {}
+        about = str(labels.get("alertname") or one.payload.get("title", ""))
+        word, is_new = _WORDS[MessageKind(one.kind)], last_message is None or one.pk > last_message
+        last = found[-1] if found else None
+        if last and (last.message.channel_id, last.word, last.about, last.is_new) == (
+            one.channel_id,
+            word,
+            about,
+            is_new,
+        ):
+            last.count += 1
+        elif len(found) < _TOLD_MAX:
+            found.append(News(one, word, about, is_new))
+        else:
+            break
+    return found
+
+
+def _unread_text(unread: int, seen_at: datetime | None) -> str:
+    if not unread:
+        return ""
+    if seen_at is None:
+        return f"You have not marked the inbox as read yet: {wording.plural(unread, 'incident')} in it."
+    return wording.plural(unread, "incident") + " opened since you last read the inbox"
 
 
 def _etag(
@@ -109,78 +151,30 @@ def _etag(
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
 
-def _reasons() -> list[tuple[str, str]]:
-    return [(one.value, str(one.label)) for one in incidents.PERSONS_RESOLUTIONS]
-
-
-def _do(admin: Admin, request: HttpRequest) -> None:
+def _do(admin: Admin, request: HttpRequest) -> HttpResponse:
     user, given = person(request), request.POST
     if "read" in given:
         inbox.mark_read(user, now=timezone.now())
-        return
-    require(request, _ACT)
+        return HttpResponseRedirect(reverse("admin:monitoring_inbox"))
+    require(request, ACT)
     alone = given.get("acknowledge") or ""
     chosen = [alone] if alone not in {"", "selected"} else given.getlist("incident")
-    ids = _ids(chosen)
+    ids, folded = _ids(chosen)
     if not ids:
         messages.info(request, "Nothing was chosen, or it is over already.")
     elif given.get("acknowledge"):
-        _each(
-            admin,
-            request,
-            ids,
-            "acknowledged",
-            lambda pk: incidents.acknowledge(pk, by=user, now=timezone.now()),
-        )
-    elif given.get("resolution") in {value for value, _ in _reasons()}:
-        reason = Resolution(given["resolution"])
-        _each(
-            admin,
-            request,
-            ids,
-            "resolved",
-            lambda pk: incidents.resolve(pk, reason, by=user, now=timezone.now()),
-        )
-    else:
-        messages.error(request, "Choose why they are over.")
+        acknowledge = partial(incidents.acknowledge, by=user, now=timezone.now())
+        act_and_say(admin, request, ids, "acknowledged", acknowledge)
+    elif "resolve" in given:
+        return resolving.ask(admin, request, ids, back="inbox", folded=folded)
+    return HttpResponseRedirect(reverse("admin:monitoring_inbox"))
 
 
-def _ids(chosen: Sequence[str]) -> list[UUID]:
-    """Of a story: all of its incidents."""
+def _ids(chosen: Sequence[str]) -> tuple[list[UUID], int]:
+    """Of a story: all of its incidents. And how many of all were not chosen one by one."""
     found: dict[UUID, None] = {}
+    single = {as_uuid(text) for text in chosen if not text.startswith("story:")}
     for text in chosen:
         kind, _, rest = text.rpartition(":")
         found |= dict.fromkeys(inbox.story_named(rest) if kind == "story" else [as_uuid(rest)])
-    return list(found)
-
-
-def _each(
-    admin: Admin, request: HttpRequest, ids: Sequence[UUID], word: str, act: Callable[[UUID], Incident]
-) -> None:
-    done, refused = act_on_each(admin, request, ids, word, act)
-    if done:
-        messages.success(request, f"{wording.plural(done, 'incident was', 'incidents were')} {word}.")
-    if refused:
-        more = f" And {len(refused) - 1} more." if len(refused) > 1 else ""
-        messages.error(request, f"{refused[0]}{more}")
-
-
-def act_on_each(
-    admin: Admin, request: HttpRequest, ids: Sequence[UUID], word: str, act: Callable[[UUID], Incident]
-) -> tuple[int, list[str]]:
-    """How many were moved, and why others were not; delivery is woken once."""
-    done, refused = 0, []
-    for incident_id in ids:
-        try:
-            incident = act(incident_id)
-        except Incident.DoesNotExist:
-            refused.append("One of them does not exist.")
-            continue
-        except (incidents.InvalidTransition, incidents.IncidentChanged) as error:
-            refused.append(str(error))
-            continue
-        admin.log_change(request, incident, f"{word.capitalize()}.")
-        done += 1
-    if done:
-        wake_delivery()
-    return done, refused
+    return list(found), len(found.keys() - single)

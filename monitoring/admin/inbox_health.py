@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 from django.db.models import F, Q
 
 from monitoring.models import Channel, DeliveryAudit
+from monitoring.reading.channel_health import in_words
 from monitoring.reading.sentences import capital
+from triageops import wording
 
 _LATE = timedelta(minutes=5)
 _FAILURES = 3
@@ -47,11 +49,15 @@ def health(now: datetime) -> Health:
 
 def _of_channels(now: datetime) -> list[str]:
     is_left_alone = Q(health__closed_until__gt=now) | Q(health__failure_count__gte=_FAILURES)
+    never_since = Q(health__last_success_at=None) | Q(
+        health__last_success_at__lt=F("health__last_failure_at")
+    )
+    is_refused = Q(health__failure_count=0, health__last_failure_at__isnull=False) & never_since
     rows = Channel.objects.annotate(
         failures=F("health__failure_count"),
         closed_until=F("health__closed_until"),
         failed=F("health__last_reason"),
-    ).filter(Q(is_enabled=False) & ~Q(disabled_reason="") | Q(is_enabled=True) & is_left_alone)
+    ).filter(Q(is_enabled=False) & ~Q(disabled_reason="") | Q(is_enabled=True) & (is_left_alone | is_refused))
     return [_trouble(one) for one in rows[:_MOST]]
 
 
@@ -59,7 +65,10 @@ def _trouble(channel: Channel) -> str:
     if not channel.is_enabled:
         return f"Channel “{channel}” was disabled: {channel.disabled_reason.rstrip('.')}."
     failures, reason = channel.failures, channel.failed  # type: ignore[attr-defined]
-    return f"Channel “{channel}” failed {failures} times in a row: {reason.rstrip('.') or 'no answer'}."
+    why = in_words(reason).rstrip(".") or "no answer"
+    if not failures:
+        return f"Channel “{channel}” did not take its last message, which is not sent again: {why}."
+    return f"Channel “{channel}” failed {wording.plural(failures, 'time')} in a row: {why}."
 
 
 def _said(finding: object) -> str:

@@ -18,9 +18,8 @@ from monitoring import incidents
 from monitoring.admin.monitor_dialogs import BaselineForm
 from monitoring.incidents.judging import COMMENT_MAX
 from monitoring.models import Incident, Monitor, Usefulness
-from monitoring.quiet import silences, suppression
+from monitoring.quiet import silences
 from monitoring.routing.matchers import as_text
-from triageops import wording
 from triageops.admin import as_uuid
 
 _HALF_HOUR, _TWO_HOURS, _EIGHT_HOURS, _DAY = "1800", "7200", "28800", "86400"
@@ -74,7 +73,7 @@ class SilenceForm(BaseDialogForm):
     until = forms.DateTimeField(
         label="Until (UTC)",
         required=False,
-        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "2026-01-31 18:00"}),
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"}),
         help_text="Only for “until …”.",
     )
     comment = forms.CharField(
@@ -85,9 +84,11 @@ class SilenceForm(BaseDialogForm):
         self, request: HttpRequest, object_id: int | str | None = None
     ) -> dict[str, Any]:
         """What the silence would cover, before it is asked for."""
-        matchers = silences.exactly(incident_of(object_id))
-        count = len(suppression.matched_by(matchers))
-        return {"matchers": as_text(matchers), "covers": wording.plural(count, "open incident")}
+        try:
+            matchers = silences.exactly(incident_of(object_id))
+        except silences.IncidentOver as error:
+            return {"refused": error.detail}
+        return {"matchers": as_text(matchers)}
 
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or self.cleaned_data
@@ -103,15 +104,30 @@ class SilenceForm(BaseDialogForm):
         return given
 
 
-class ResolveForm(BaseDialogForm):
-    resolution = forms.ChoiceField(
-        label="Why",
-        choices=[(value.value, value.label) for value in incidents.PERSONS_RESOLUTIONS],
+def reason_field() -> forms.ChoiceField:
+    """None is preset: the first would be given by whoever does not read."""
+    reasons = [(value.value, value.label) for value in incidents.PERSONS_RESOLUTIONS]
+    return forms.ChoiceField(
+        label="Why is it over?",
+        choices=[("", "Choose a reason"), *reasons],
         widget=UnfoldAdminSelectWidget,
+        error_messages={"required": "Choose why it is over."},
     )
-    note = forms.CharField(
-        label="Note", max_length=1000, required=False, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3})
+
+
+def note_field() -> forms.CharField:
+    return forms.CharField(
+        label="Note",
+        max_length=1000,
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        help_text="What was found or done; kept in the log, which nobody can change.",
     )
+
+
+class ResolveForm(BaseDialogForm):
+    resolution = reason_field()
+    note = note_field()
 
 
 class CommentForm(BaseDialogForm):

@@ -1,6 +1,5 @@
 """An incident as a file, for whoever is signed in here."""
 
-import json
 from uuid import UUID
 
 from django.db import transaction
@@ -10,7 +9,7 @@ from django.utils import timezone
 
 from monitoring.admin.opening import Admin, require
 from monitoring.exports.export_page import as_html
-from monitoring.exports.exporting import export
+from monitoring.exports.exporting import as_json, export
 from monitoring.models import Incident
 
 _TYPES = {"json": "application/json", "html": "text/html; charset=utf-8"}
@@ -24,8 +23,8 @@ def page(admin: Admin, request: HttpRequest, incident_id: UUID, form: str) -> Ht
     with transaction.atomic():
         incident = get_object_or_404(Incident.objects.select_related("monitor"), pk=incident_id)
         exported = export(incident, timezone.now())
-    text = json.dumps(exported, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
-    answer = HttpResponse(as_html(exported) if form == "html" else text, content_type=_TYPES[form])
+    text = as_html(exported) if form == "html" else as_json(exported)
+    answer = HttpResponse(text, content_type=_TYPES[form])
     answer["Content-Disposition"] = f'attachment; filename="incident-{incident_id}.{form}"'
     answer["X-Content-Type-Options"] = "nosniff"
     return answer

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from monitoring import incidents
 from monitoring.admin import monitor_moves
-from monitoring.admin.inbox import act_on_each
+from monitoring.admin.acting import act_on_each
 from monitoring.admin.incident_dialogs import incident_of
 from monitoring.admin.opening import person
 from monitoring.history import flags

@@ -49,6 +49,7 @@ def story(incident: Incident) -> dict[str, Any]:
         "deliveries": [(message, status_badge(message)) for message in messages],
         "told_sentence": _told(incident, messages),
         "times": _times(incident, events),
+        "is_detection_unknown": not incident.is_onset_known,
         "seal": seal_sentence(incident, chain.verify(map(chain.Sealed.of, events))),
         "done": changes,
         "concerned": _concerned(incident),
@@ -69,7 +70,7 @@ def _timeline(
 ) -> list[Moment]:
     began = "first units got the variant" if incident.experiment else "onset, as estimated"
     if incident.is_reported:
-        began = "onset, as reported"
+        began = "onset, as reported" if incident.is_onset_known else "reported, without an onset"
     found = [Moment(incident.onset_at, began, "", wording.MISSING)]
     found += [Moment(one.at, one.get_kind_display(), event_sentence(one), who_of(one)) for one in events]
     found += [_of_message(one) for one in messages]
@@ -133,7 +134,11 @@ def _times(incident: Incident, events: Sequence[IncidentEvent]) -> list[tuple[st
         ("To acknowledge, from its discovery", found["to_acknowledge_seconds"]),
         ("To resolve, from its discovery", found["to_resolve_seconds"]),
     ]
-    return [(title, wording.seconds(value if value is None else round(value))) for title, value in rows]
+    return [(title, wording.seconds(_rounded(value))) for title, value in rows]
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return seconds if seconds is None or seconds < 1 else round(seconds)
 
 
 def seal_sentence(incident: Incident, verdict: chain.Verdict) -> tuple[str, str]:

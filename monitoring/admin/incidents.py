@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Count, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -13,7 +13,9 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from monitoring import incidents
-from monitoring.admin import inbox, incident_file, numbers, told
+from monitoring.admin import inbox, incident_file, numbers, resolving, told
+from monitoring.admin.acting import act_on_each
+from monitoring.admin.first_line import FirstLine
 from monitoring.admin.inbox_lines import about, severity_badge
 from monitoring.admin.incident_buttons import BUTTONS, allowed
 from monitoring.admin.incident_filters import (
@@ -27,11 +29,12 @@ from monitoring.admin.incident_filters import (
 from monitoring.admin.incident_page import page, state_badge
 from monitoring.admin.opening import keep_count, needing_count, person
 from monitoring.admin.read_along import keep_flags, with_flags
-from monitoring.models import Flag, Incident, IncidentFlag, Resolution, Usefulness
+from monitoring.models import Flag, Incident, IncidentFlag, IncidentState, Usefulness
+from monitoring.reading.inbox import held_back
 from monitoring.reading.incident_sentences import FLAG_WORDS, flag_sentence
 from monitoring.reading.sentences import size_text
 from triageops import wording
-from triageops.admin import EstimatedPaginator, ReadOnlyAdmin, moment
+from triageops.admin import EstimatedPaginator, ReadOnlyAdmin, Tone, moment
 
 _LIST, _OF_MONITOR = "monitoring_incident_changelist", "monitor__id__exact"
 
@@ -42,7 +45,7 @@ def _of_each(name: str, label: str, word: str, act: Callable[..., Incident]) -> 
     def run(self: "IncidentAdmin", request: HttpRequest, queryset: QuerySet[Incident]) -> None:
         ids = list(queryset.order_by("pk").values_list("pk", flat=True))
         moved = partial(act, by=person(request), now=timezone.now())
-        done, refused = inbox.act_on_each(self, request, ids, word, moved)
+        done, refused = act_on_each(self, request, ids, word, moved)
         messages.info(request, f"{wording.plural(done, 'incident was', 'incidents were')} {word}.")
         for text in sorted(set(refused)):
             messages.error(request, text)
@@ -51,16 +54,12 @@ def _of_each(name: str, label: str, word: str, act: Callable[..., Incident]) -> 
     return admin.action(run, description=label, permissions=["act"])
 
 
-def _resolve(reason: Resolution) -> Callable[..., Incident]:
-    return lambda pk, **who: incidents.resolve(pk, reason, **who)
-
-
 def _judge(usefulness: Usefulness) -> Callable[..., Incident]:
     return lambda pk, **who: incidents.judge(pk, usefulness, **who)
 
 
 @admin.register(Incident)
-class IncidentAdmin(ReadOnlyAdmin):
+class IncidentAdmin(ReadOnlyAdmin, FirstLine):
     list_display = (
         "title",
         "shown_state",
@@ -103,9 +102,7 @@ class IncidentAdmin(ReadOnlyAdmin):
     )
     actions = (
         "acknowledge_chosen",
-        "resolve_fixed",
-        "resolve_expected",
-        "resolve_false",
+        "resolve_chosen",
         "judge_useful",
         "judge_noise",
         "judge_expected",
@@ -123,13 +120,6 @@ class IncidentAdmin(ReadOnlyAdmin):
     judge = BUTTONS["judge"]
 
     acknowledge_chosen = _of_each("acknowledge_chosen", "Acknowledge", "acknowledged", incidents.acknowledge)
-    resolve_fixed = _of_each("resolve_fixed", "Resolve: fixed", "resolved", _resolve(Resolution.FIXED))
-    resolve_expected = _of_each(
-        "resolve_expected", "Resolve: expected", "resolved", _resolve(Resolution.EXPECTED)
-    )
-    resolve_false = _of_each(
-        "resolve_false", "Resolve: false alarm", "resolved", _resolve(Resolution.FALSE_POSITIVE)
-    )
     judge_useful = _of_each("judge_useful", "Judge as useful", "judged", _judge(Usefulness.USEFUL))
     judge_noise = _of_each("judge_noise", "Judge as noise", "judged", _judge(Usefulness.NOISE))
     judge_expected = _of_each("judge_expected", "Judge as expected", "judged", _judge(Usefulness.EXPECTED))
@@ -141,6 +131,7 @@ class IncidentAdmin(ReadOnlyAdmin):
         view = self.admin_site.admin_view
         own = [
             path("inbox/", view(partial(inbox.page, self)), name="monitoring_inbox"),
+            path("inbox/resolve/", view(partial(resolving.page, self)), name="monitoring_resolve_many"),
             path("numbers/", view(partial(numbers.page, self)), name="monitoring_numbers"),
             path("<uuid:incident_id>/told/", view(partial(told.page, self)), name="monitoring_incident_told"),
             path(
@@ -150,6 +141,25 @@ class IncidentAdmin(ReadOnlyAdmin):
             ),
         ]
         return [*own, *super().get_urls()]
+
+    @admin.action(description="Resolve …", permissions=["act"])
+    def resolve_chosen(self, request: HttpRequest, queryset: QuerySet[Incident]) -> HttpResponse:
+        ids = list(queryset.order_by("pk").values_list("pk", flat=True))
+        return resolving.ask(self, request, ids, back="list")
+
+    def first_line(self, request: HttpRequest) -> tuple[str, Tone]:
+        """Counts the badge of the sidebar as well."""
+        rows = Incident.objects.open().genuine().annotate(held=held_back())
+        is_wanted = Q(state=IncidentState.FIRING, held=False)
+        found = rows.aggregate(open=Count("pk"), needing=Count("pk", filter=is_wanted))
+        request.__dict__["needing_count"] = needing = found["needing"]
+        count = wording.plural(found["open"], "incident is", "incidents are")
+        if not found["open"]:
+            return "No incident is open.", Tone.NEUTRAL
+        if not needing:
+            return f"{count} open, and nobody is needed now.", Tone.LOOK
+        need = wording.plural(needing, "of them needs", "of them need") if found["open"] > 1 else "it needs"
+        return f"{count} open; {need} somebody.", Tone.HARM
 
     def has_act_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return request.user.has_perm("monitoring.change_incident")
@@ -186,12 +196,13 @@ class IncidentAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
         """In the list without what was planted, unless a monitor is chosen: that of the canary shows them."""
         people = ("acknowledged_by", "resolved_by", "judged_by")
-        rows = super().get_queryset(request).select_related("monitor", *people)
+        rows: Any = super().get_queryset(request).select_related("monitor", *people)
         is_list = request.resolver_match is not None and request.resolver_match.url_name == _LIST
         if not is_list:
             return with_flags(rows).annotate(needing_count=needing_count())
         rows = rows.prefetch_related(Prefetch("flags", IncidentFlag.objects.active(), to_attr="active_flags"))
-        return rows if _OF_MONITOR in request.GET else rows.genuine()
+        chosen: QuerySet[Incident] = rows if _OF_MONITOR in request.GET else rows.genuine()
+        return chosen
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         incident = self.get_object(request, str(object_id))

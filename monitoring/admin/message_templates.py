@@ -15,11 +15,13 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from monitoring.admin.first_line import FirstLine
 from monitoring.admin.opening import require
-from monitoring.models import Incident, IncidentState, MessageKind, MessageTemplate
+from monitoring.models import Channel, Incident, IncidentState, MessageKind, MessageTemplate
 from monitoring.notifying.payloads import incident_payload
 from monitoring.templating import texts
 from monitoring.templating.text_filters import FILTERS
+from triageops import wording
 from triageops.admin import Tone, as_uuid, badge, moment
 
 OFFERED = 20
@@ -85,7 +87,7 @@ class TemplateForm(forms.ModelForm[MessageTemplate]):
 
 
 @admin.register(MessageTemplate)
-class MessageTemplateAdmin(ModelAdmin):
+class MessageTemplateAdmin(ModelAdmin, FirstLine):
     class Media:
         css = {"all": ("monitoring/channels.css",)}
 
@@ -105,6 +107,18 @@ class MessageTemplateAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[MessageTemplate]:
         return super().get_queryset(request).annotate(channel_count=Count("channels"))
+
+    def first_line(self, request: HttpRequest) -> tuple[str, Tone]:
+        broken = list(MessageTemplate.objects.exclude(broken_reason="").values_list("name", flat=True))
+        if broken:
+            names = ", ".join(f"“{name}”" for name in broken[:3]) + (" and others" if len(broken) > 3 else "")
+            verb = "is" if len(broken) == 1 else "are"
+            return f"{names} {verb} broken: the built-in text is sent instead.", Tone.HARM
+        used = Channel.objects.filter(template__isnull=False).count()
+        if not used:
+            return "Every channel says the built-in text.", Tone.NEUTRAL
+        own = wording.plural(used, "channel has words of its own", "channels have words of their own")
+        return f"{own}; no template is broken.", Tone.NEUTRAL
 
     def preview(self, request: HttpRequest) -> HttpResponse:
         """What the text in the form makes of one incident; nothing is stored or sent."""

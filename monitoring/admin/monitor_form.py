@@ -101,8 +101,13 @@ class MonitorForm(forms.ModelForm[Monitor]):
         self.present = version_of(self.instance) if self.instance.pk else ""
         self.fields["seen"].initial = self.present
         if not (self.instance.pk or self.initial.get("channels")):
-            self.initial["channels"] = list(Channel.objects.enabled())
+            self.initial["channels"] = list(Channel.objects.enabled().of_people())
         cast("forms.ChoiceField", self.fields["kind"]).choices = registry.choices()
+        if self.instance.metric != CANARY_METRIC:
+            # The product's own channel is the canary's.
+            cast(
+                "forms.ModelMultipleChoiceField[Channel]", self.fields["channels"]
+            ).queryset = Channel.objects.of_people()
         # Read once: a callable would be asked each time that the field is looked at.
         cast("forms.ChoiceField", self.fields["metric"]).choices = [
             *([] if self.instance.pk else [("", "Choose one")]),

@@ -60,10 +60,19 @@ def _sentence(months: list[Month], now: datetime) -> str:
         return f"There was no incident in {len(months)} months."
     text = f"{wording.plural(this.incident_count, 'incident')} so far this month, {before.incident_count} in {before.start:%B}"
     if this.resolve.median is not None:
-        text += f"; half were over within {wording.seconds(this.resolve.median)}"
+        text += f"; {_over(this)}"
     if this.promised >= 0.005 or this.false_count:
         text += f"; {this.false_count} called false, against {few(this.promised)} promised at most on average"
     return text + "."
+
+
+def _over(month: Month) -> str:
+    """Those that are open are no part of the median."""
+    n, median = month.resolve.n, wording.seconds(month.resolve.median)
+    if n == 1:
+        return f"1 of them is over, after {median}"
+    which = "all are over" if n == month.incident_count else f"{n} of them are over"
+    return f"{which}, half of these within {median}"
 
 
 def _line(month: Month) -> Line:
@@ -131,8 +140,41 @@ def _file(months: list[Month]) -> HttpResponse:
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": 'attachment; filename="incidents-by-month.csv"'},
     )
-    rows: list[dict[str, Any]] = numbers.rows_of(months)
+    rows: list[dict[str, Any]] = _rows(months)
     writer = csv.DictWriter(answer, list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
     return answer
+
+
+def _rows(months: list[Month]) -> list[dict[str, Any]]:
+    return [
+        {
+            "month": f"{one.start:%Y-%m}",
+            "incidents": one.incident_count,
+            **{severity: one.severities.get(severity, 0) for severity in Severity.values},
+            **{
+                f"of_{origin}s" if origin != "reported" else origin: one.origins.get(origin, 0)
+                for origin in numbers.ORIGINS
+            },
+            "detected": one.detect.n,
+            "detect_median_seconds": one.detect.median,
+            "detect_p90_seconds": one.detect.p90,
+            "acknowledge_median_seconds": one.acknowledge.median,
+            "acknowledge_p90_seconds": one.acknowledge.p90,
+            "resolved": one.resolve.n,
+            "resolve_median_seconds": one.resolve.median,
+            "resolve_p90_seconds": one.resolve.p90,
+            "acknowledged_share": one.acknowledged_share,
+            "useful": one.judgements.useful,
+            "noise": one.judgements.noise,
+            "expected": one.judgements.expected,
+            "useful_share": one.judgements.precision,
+            "sent": one.sent_count,
+            "reminders": one.reminder_count,
+            "dead_letters": one.dead_count,
+            "false_alarms": one.false_count,
+            "false_alarms_promised": one.promised,
+        }
+        for one in months
+    ]

@@ -130,6 +130,9 @@ class RouteForm(forms.Form):
         initial=Outside.SKIP,
     )
 
+    # As the form was opened, to tell whether somebody changed the route since.
+    version = forms.IntegerField(required=False, min_value=1, widget=forms.HiddenInput)
+
     def __init__(
         self,
         *args: Any,
@@ -142,7 +145,7 @@ class RouteForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.numbers = range(1, max(STEPS_SHOWN, min(steps + 1, STEPS_MAX)) + 1)
         fields: dict[str, Any] = dict(self.fields)
-        names = [(name, name) for name in Channel.objects.values_list("name", flat=True)]
+        names = [(name, name) for name in Channel.objects.of_people().values_list("name", flat=True)]
         fields["channels"].choices = names
         fields["hours"].choices = [
             ("", "at any time"),
@@ -181,7 +184,7 @@ class RouteForm(forms.Form):
             ("Together with what, and when", "", ["grouping", "labels", *TIMES]),
             (
                 "If nobody acknowledges it",
-                "Further channels, counted from the time it was opened. None: the steps of the route above.",
+                "Further channels, counted from when its first message is to go. None: the steps of the route above.",
                 steps,
             ),
             ("Hours", "They hold for this route only, not for those below it.", ["hours", "outside"]),
@@ -236,6 +239,7 @@ def initial_of(route: Route) -> dict[str, Any]:
         **{name: getattr(route, name) for name in plain},
         **{name: getattr(route, f"{name}_seconds") for name in TIMES},
         "parent": route.parent_id,
+        "version": route.version,
         "channels": [one.name for one in route.channels.all()],
         "grouping": APART if group_by == [ALL_LABELS] else grouping,
         "labels": ", ".join(group_by or []).replace(ALL_LABELS, ""),

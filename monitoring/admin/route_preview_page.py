@@ -92,10 +92,6 @@ def sentence(found: Preview) -> str:
         return "Nobody would be told of it."
     names = ", ".join(dict.fromkeys(one.channel.name for one in told))
     said = f"{names} would be told, the first {_after(told[0].at, found)}."
-    steps = [one for way in found.ways for step in way.steps for one in step.told if one.channel.is_enabled]
-    earlier = min((one for one in steps if one.at < told[0].at), key=lambda one: one.at, default=None)
-    if earlier:
-        said += f" Before that, {_after(earlier.at, found)}, {earlier.channel.name} is told unless somebody acknowledges it."
     holding = holding_of(found)
     return f"{said} But it is held back then, by {holding[0].why}." if holding else said
 

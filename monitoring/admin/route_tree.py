@@ -1,11 +1,12 @@
 """The tree of routes as a picture: what each says itself, and, dim, what it has from above."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from monitoring.models import Channel
 from monitoring.notifying import routes
+from monitoring.notifying.reach import swallows, why_never
 from monitoring.routing.matchers import Matcher
 from monitoring.routing.shapes import duration_text
 from monitoring.routing.tree import ALL_LABELS, Leaf, Node, Verdict, resolved
@@ -38,10 +39,24 @@ class Branch:
     verdict: Verdict | None = None
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a route hangs. matchers: of all above it."""
+
+    above: Leaf | None = None
+    matchers: tuple[Matcher, ...] = ()
+    siblings: tuple[Node, ...] = ()
+    at: int = 0
+
+    @property
+    def after_count(self) -> int:
+        return max(len(self.siblings) - self.at - 1, 0)
+
+
 def picture(root: Node, verdicts: Mapping[int, Verdict] | None = None) -> Branch:
     """One query. verdicts: what each route did with some labels, by its id."""
-    channels = Channel.objects.in_bulk(set(_channels(root)))
-    return _branch(root, None, channels, verdicts or {}, at=0, count=1)
+    channels = Channel.objects.of_people().in_bulk(set(_channels(root)))
+    return _branch(root, _Place(), channels, verdicts or {})
 
 
 def options(root: Node, without: int | None = None) -> list[tuple[int, str]]:
@@ -72,22 +87,16 @@ def _channels(node: Node) -> list[int]:
 
 
 def _branch(
-    node: Node,
-    above: Leaf | None,
-    channels: Mapping[int, Channel],
-    verdicts: Mapping[int, Verdict],
-    *,
-    at: int,
-    count: int,
+    node: Node, place: _Place, channels: Mapping[int, Channel], verdicts: Mapping[int, Verdict]
 ) -> Branch:
-    own = resolved(node, above)
-    children = node.children
+    own, children = resolved(node, place.above), node.children
+    matchers = place.matchers if place.above is None else (*place.matchers, *node.matchers)
     return Branch(
         id=node.id,
         name=node.name,
-        is_root=above is None,
-        is_first=at == 0,
-        is_last=at == count - 1,
+        is_root=place.above is None,
+        is_first=place.at == 0,
+        is_last=not place.after_count,
         matchers=node.matchers,
         is_continuing=node.is_continuing,
         tells_nobody=node.tells_nobody,
@@ -101,9 +110,9 @@ def _branch(
             )
             for step in own.steps
         ),
-        warnings=_warnings(node, own, channels),
+        warnings=tuple(_warnings(node, own, place, channels)),
         children=tuple(
-            _branch(child, own, channels, verdicts, at=number, count=len(children))
+            _branch(child, _Place(own, matchers, children, number), channels, verdicts)
             for number, child in enumerate(children)
         ),
         verdict=verdicts.get(node.id),
@@ -128,22 +137,22 @@ def _settings(node: Node, own: Leaf) -> tuple[Setting, ...]:
     return tuple(found)
 
 
-def _warnings(node: Node, own: Leaf, channels: Mapping[int, Channel]) -> tuple[str, ...]:
-    found = []
+def _warnings(node: Node, own: Leaf, place: _Place, channels: Mapping[int, Channel]) -> Iterator[str]:
     known = [channels[pk] for pk in own.channels if pk in channels]
     if not known and not node.tells_nobody:
-        found.append("It has no channel, so nobody is told.")
+        yield "It has no channel, so nobody is told."
     elif known and not any(channel.is_enabled for channel in known):
-        found.append("All its channels are disabled.")
-    blocking = next((child for child in node.children[:-1] if _takes_all(child)), None)
-    if blocking is not None:
-        found.append(f"“{blocking.name}” takes everything, so the routes after it are never asked.")
-    return tuple(found)
-
-
-def _takes_all(node: Node) -> bool:
-    is_always = node.hours is None or node.outside == "wait"
-    return not node.matchers and not node.is_continuing and is_always
+        yield "All its channels are disabled."
+    if place.above is None:
+        return
+    never = why_never(node, place.matchers, place.siblings[: place.at])
+    if never:
+        yield never
+    elif swallows(node) and place.after_count:
+        after = "the route after it is" if place.after_count == 1 else "the routes after it are"
+        yield f"It takes everything that comes here, so {after} never asked."
+    if not never and swallows(node) and node.tells_nobody and place.above.channels:
+        yield f"It takes everything that comes here and tells nobody: the channels of “{place.above.name}” hear nothing."
 
 
 def _together(group_by: tuple[str, ...]) -> str:

@@ -20,6 +20,10 @@ from triageops.rest import Problem
 
 VIEW = ("monitoring.view_route", "monitoring.change_route")
 CHANGE, ADD, REMOVE = "monitoring.change_route", "monitoring.add_route", "monitoring.delete_route"
+CHANGED = (
+    "Somebody changed this route after this form was opened, so nothing was saved: it would undo that. Open the form anew, "
+    "look at what is there now, and make your change again."
+)
 _LIST = "admin:monitoring_route_changelist"
 
 
@@ -109,7 +113,9 @@ class RouteAdmin(NoDeleteAdmin):
         if form.is_valid():
             values = form.values()
             try:
-                route_settings.edit(route.pk, values)
+                route_settings.edit(route.pk, values, version=form.cleaned_data["version"])
+            except route_settings.RouteChanged:
+                form.add_error(None, CHANGED)
             except Problem as problem:
                 form.refuse(problem)
             else:

@@ -1,8 +1,9 @@
 """Silences: which hold, what each holds back, who made it and until when; made, changed, ended, made again."""
 
-from dataclasses import dataclass, field
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -13,29 +14,19 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
 from monitoring.admin import calendar as calendar_page
+from monitoring.admin import silence_end
 from monitoring.admin.opening import person, render, require
-from monitoring.admin.silence_form import Named, SilenceForm, initial_of, preview
-from monitoring.labels import labels_of
-from monitoring.models import Incident, Silence, SilenceMirror
-from monitoring.quiet import causes, silences
-from monitoring.routing.matchers import InvalidMatcher, Matcher, as_text, matches_all, parse
+from monitoring.admin.silence_form import SilenceForm, initial_of, preview
+from monitoring.admin.silence_rows import rows, sentence
+from monitoring.models import Incident, Silence
+from monitoring.quiet import silences
+from monitoring.routing.matchers import InvalidMatcher, as_text, parse
 from monitoring.tasks import wake_delivery
 from triageops import wording
 from triageops.admin import NoDeleteAdmin, as_uuid
 
 AGAIN = timedelta(hours=2)
-MOST_ENDED, MOST_NAMED = 50, 5
 _VIEW = ("monitoring.view_silence", "monitoring.change_silence", "monitoring.add_silence")
-
-
-@dataclass
-class Row:
-    silence: Silence
-    text: str
-    matchers: list[Matcher] = field(default_factory=list)
-    held: list[Named] = field(default_factory=list)
-    more: int = 0
-    unmirrored: list[str] = field(default_factory=list)
 
 
 @admin.register(Silence)
@@ -49,6 +40,7 @@ class SilenceAdmin(NoDeleteAdmin):
         return [
             path("calendar/", view(self.calendar), name="monitoring_calendar"),
             path("preview/", view(self.preview), name="monitoring_silence_preview"),
+            path("<uuid:silence_id>/end/", view(self.end_view), name="monitoring_silence_end"),
             *super().get_urls(),
         ]
 
@@ -63,13 +55,13 @@ class SilenceAdmin(NoDeleteAdmin):
         if request.method == "POST":
             return self._act(request, timezone.now())
         now = timezone.now()
-        active, pending, ended = _rows(now)
+        active, pending, ended = rows(now)
         return render(
             self,
             request,
             "silences",
             "Silences",
-            sentence=_sentence(active),
+            sentence=sentence(active),
             tone="look" if active else "neutral",
             groups=[
                 ("Active", active, "end", "Nothing is silenced now: every open incident is told."),
@@ -107,6 +99,16 @@ class SilenceAdmin(NoDeleteAdmin):
             "monitoring/silence_preview.html",
             _previewed(request.GET.get("matchers", ""), timezone.now()),
         )
+
+    def end_view(self, request: HttpRequest, silence_id: UUID) -> HttpResponse:
+        """The question before a silence is ended."""
+        require(request, "monitoring.change_silence")
+        silence, now = get_object_or_404(Silence, pk=silence_id), timezone.now()
+        if silence.ends_at > now:
+            with suppress(InvalidMatcher):
+                return silence_end.page(self, request, silence, now)
+        messages.error(request, "It has ended, or nobody can read what it says.")
+        return HttpResponseRedirect(reverse("admin:monitoring_silence_changelist"))
 
     def _form_page(self, request: HttpRequest, silence: Silence | None, now: datetime) -> HttpResponse:
         if request.method == "POST":
@@ -174,54 +176,6 @@ class SilenceAdmin(NoDeleteAdmin):
         return HttpResponseRedirect(reverse("admin:monitoring_silence_changelist"))
 
 
-def _rows(now: datetime) -> tuple[list[Row], list[Row], list[Row]]:
-    standing = [_row(one) for one in Silence.objects.filter(ends_at__gt=now).order_by("ends_at")]
-    active = [row for row in standing if row.silence.starts_at <= now]
-    pending = [row for row in standing if row.silence.starts_at > now]
-    pending.sort(key=lambda row: row.silence.starts_at)
-    if active:
-        _add_held(active)
-        _add_unmirrored(active)
-    ended = Silence.objects.expired(now).order_by("-ends_at")[:MOST_ENDED]
-    return active, pending, [_row(one) for one in ended]
-
-
-def _row(silence: Silence) -> Row:
-    try:
-        matchers = silences.matchers_of(silence)
-    except InvalidMatcher as error:
-        return Row(silence, f"cannot be read: {error}")
-    return Row(silence, as_text(matchers), matchers)
-
-
-def _add_held(rows: list[Row]) -> None:
-    incidents = [(one, labels_of(one)) for one in causes.unresolved().open().genuine().order_by("-id")]
-    for row in rows:
-        found = [one for one, labels in incidents if row.matchers and matches_all(row.matchers, labels)]
-        row.held = [Named.of(one) for one in found[:MOST_NAMED]]
-        row.more = len(found[MOST_NAMED:])
-
-
-def _add_unmirrored(rows: list[Row]) -> None:
-    by_id = {row.silence.pk: row for row in rows}
-    for mirror in (
-        SilenceMirror.objects.exclude(reason="").filter(silence__in=by_id).select_related("channel")
-    ):
-        by_id[mirror.silence_id].unmirrored.append(f"{mirror.channel.name}: {mirror.reason}")
-
-
-def _sentence(active: list[Row]) -> str:
-    if not active:
-        return "Nothing is silenced now."
-    held = {one.incident.pk for row in active for one in row.held}
-    count = wording.plural(len(active), "silence")
-    holds = "holds" if len(active) == 1 else "hold"
-    if not held:
-        return f"{count} {holds} now, and no open incident matches."
-    more = any(row.more for row in active)
-    return f"{count} {holds} back {'more than ' if more else ''}{wording.plural(len(held), 'open incident')} now."
-
-
 def _asked_for(request: HttpRequest) -> dict[str, Any]:
     """Of the incident that the address names, or the matchers in it."""
     incident_id = request.GET.get("incident", "")
@@ -231,7 +185,11 @@ def _asked_for(request: HttpRequest) -> dict[str, Any]:
         else None
     )
     if incident is not None:
-        return {"matchers": as_text(silences.exactly(incident))}
+        try:
+            return {"matchers": as_text(silences.exactly(incident))}
+        except silences.IncidentOver as error:
+            messages.warning(request, error.detail)
+            return {}
     return {"matchers": request.GET.get("matchers", "")}
 
 

@@ -28,7 +28,7 @@ def page(admin: Admin, request: HttpRequest, incident_id: UUID) -> HttpResponse:
     rows = Incident.objects.select_related("monitor").annotate(needing_count=needing_count())
     incident = get_object_or_404(rows, pk=incident_id)
     keep_count(request, incident)
-    channels = list(Channel.objects.all())
+    channels = list(Channel.objects.of_people())
     asked = Asked(routes.tree(), labels_of(incident), incident.opened_at)
     named = () if incident.monitor is None else incident.monitor.channels.values_list("pk", flat=True)
     every = why_told.answers(incident, channels, messages_of(incident), asked, named)

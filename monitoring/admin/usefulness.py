@@ -1,5 +1,6 @@
 """How useful alerts were, by monitor and by channel, and what could be done about noise."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
@@ -93,13 +94,25 @@ def _sentence(found: usefulness.Usefulnesses) -> str:
     return f"{total.useful} of {total.deciding} judged incidents were useful: {precision_of(total)}{then}."
 
 
+def _conclusion(judged: Sequence[Verdict]) -> str:
+    """“Useful share from 33 % (“disk”) to 95 % (“errors”)”."""
+    ordered = sorted(judged, key=lambda one: one.judgements.precision or 0.0)
+    low, high = ordered[0], ordered[-1]
+    share = wording.share(low.judgements.precision, 2)
+    if low.judgements.precision == high.judgements.precision:
+        return f"{share} of judged incidents were useful, whoever told of them (bar = 95 %)"
+    most = wording.share(high.judgements.precision, 2)
+    return f"Useful share from {share} (“{low.name}”) to {most} (“{high.name}”; bar = 95 %)"
+
+
 def _chart(found: usefulness.Usefulnesses) -> charts.Chart:
     rows = [*((one, "monitor") for one in found.monitors), *((one, "channel") for one in found.channels)]
     judged = [(one, kind) for one, kind in rows if one.judgements.deciding][:MOST_DRAWN]
-    title = "Share of judged incidents that were useful (bar = 95 %)"
     if not judged:
+        title = "Share of judged incidents that were useful"
         empty = "The share of useful incidents will appear here once somebody has judged one, on its page."
         return charts.Chart(key="precision", title=title, empty=empty, size="small")
+    title = _conclusion([one for one, _ in judged])
     names = [f"{one.name} ({kind})" for one, kind in reversed(judged)]
     bars, points = [], []
     for place, (one, _) in enumerate(reversed(judged)):

@@ -1,5 +1,6 @@
 """Maintenance windows, in plain words; and rules of inhibition, which also hold messages back."""
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -12,13 +13,15 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
 
+from monitoring.admin.first_line import FirstLine
 from monitoring.admin.matcher_field import MatchersField
 from monitoring.admin.opening import person
-from monitoring.models import InhibitRule, MaintenanceWindow
+from monitoring.models import Flag, IncidentFlag, InhibitRule, MaintenanceWindow
 from monitoring.quiet import window_rows, windows
 from monitoring.routing.clock import InvalidHours
 from monitoring.routing.matchers import InvalidMatcher, as_text
 from monitoring.tasks import wake_delivery
+from triageops import wording
 from triageops.admin import Tone, badge, moment
 
 
@@ -64,7 +67,10 @@ class WindowForm(forms.ModelForm[MaintenanceWindow]):
 
 
 @admin.register(MaintenanceWindow)
-class WindowAdmin(ModelAdmin):
+class WindowAdmin(ModelAdmin, FirstLine):
+    class Media:
+        css = {"all": ("monitoring/channels.css",)}
+
     form = WindowForm
     list_display = ("name", "words", "shown_state", "next_time", "about", "created_by")
     list_filter = ("repeats", "is_enabled")
@@ -81,6 +87,26 @@ class WindowAdmin(ModelAdmin):
     change_form_outer_before_template = "monitoring/window_head.html"
     empty_text = "Planned times of silence, once or again and again, will appear here."
     empty_link, empty_link_text = "admin:monitoring_maintenancewindow_add", "Plan the first one"
+
+    def first_line(self, request: HttpRequest) -> tuple[str, Tone]:
+        now = timezone.now()
+        rows = list(MaintenanceWindow.objects.filter(is_enabled=True))
+        is_open = [one.name for one in rows if self._times(one, now)[0]]
+        coming = sorted((at, one.name) for one in rows if (at := self._times(one, now)[1]))
+        then = f" Next: “{coming[0][1]}”, {coming[0][0]:%Y-%m-%d %H:%M} UTC." if coming else ""
+        if is_open:
+            names = ", ".join(f"“{name}”" for name in is_open[:3]) + (" and more" if len(is_open) > 3 else "")
+            count = wording.plural(len(is_open), "window is", "windows are")
+            return f"{count} open now: {names}.{then}", Tone.LOOK
+        return f"No maintenance window is open now.{then or ' None is planned.'}", Tone.NEUTRAL
+
+    @staticmethod
+    def _times(window: MaintenanceWindow, now: datetime) -> tuple[bool, datetime | None]:
+        try:
+            coming = windows.next_after(window, now)
+            return windows.open_at(window, now) is not None, coming[0] if coming else None
+        except InvalidHours:
+            return False, None
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
         if db_field.name in {"starts_at", "ends_at"}:
@@ -164,12 +190,21 @@ class InhibitForm(forms.ModelForm[InhibitRule]):
 
 
 @admin.register(InhibitRule)
-class InhibitAdmin(ModelAdmin):
+class InhibitAdmin(ModelAdmin, FirstLine):
     form = InhibitForm
     list_display = ("name", "is_enabled")
     search_fields = ("name",)
     fields = ("name", "source_matchers", "target_matchers", "equal", "is_enabled")
     list_before_template = "monitoring/inhibit_head.html"
     change_form_outer_before_template = "monitoring/inhibit_head.html"
+
+    def first_line(self, request: HttpRequest) -> tuple[str, Tone]:
+        count = InhibitRule.objects.filter(is_enabled=True).count()
+        flags = IncidentFlag.objects.active().filter(kind=Flag.INHIBITED)
+        held = flags.values("incident").distinct().count()
+        rules = f"{wording.plural(count, 'rule')} of your own" if count else "No rule of your own"
+        now = wording.plural(held, "incident is", "incidents are") if held else "no incident is"
+        return f"{rules}, beside those that are built in; {now} held back by another now.", Tone.NEUTRAL
+
     empty_text = "Rules of your own will appear here; those that are built in hold without one."
     empty_link, empty_link_text = "admin:monitoring_inhibitrule_add", "Add a rule"

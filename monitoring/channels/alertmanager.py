@@ -163,6 +163,8 @@ def _annotations(message: Outgoing, notice: Notice | None) -> dict[str, str]:
         "summary": said.title_of(message),
         "description": " ".join([said.summary_of(message), *facts]),
         "runbook_url": str(message.payload.get("runbook_url") or ""),
+        # The label stays what it was at first, or it would be another alert.
+        "severity": str(message.payload.get("severity") or ""),
     }
     if notice is not None:
         texts["summary"] = said.own_title(notice) or texts["summary"]

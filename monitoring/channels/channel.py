@@ -12,11 +12,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Protocol
 
 from monitoring.outbound import TIMEOUT_SECONDS, Answer, RequestFailed, request
-from monitoring.targets import BlockedTarget, target_of
+from monitoring.targets import BlockedTarget, check_before_sending
 
 _TRY_AGAIN = frozenset({408, 409, 425, 429})
 _GATEWAY_ERRORS = frozenset({502, 504})
 _EXCERPT_MAX = 500
+_RETRY_AFTER_MAX_SECONDS = 86_400.0
+"""However far away the date is that a receiver gives."""
 
 
 class DeliveryError(Exception):
@@ -114,7 +116,7 @@ class ChannelKind(Protocol):
 def url_mistakes(settings: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with the setting `url`, as far as can be said without asking the network."""
     try:
-        target_of(str(settings.get("url") or ""))
+        check_before_sending(str(settings.get("url") or ""))
     except BlockedTarget as error:
         return {"url": str(error)}
     return {}
@@ -148,17 +150,17 @@ def refuse_failure(answer: Answer, *, now: datetime) -> None:
 
 
 def retry_after_seconds(answer: Answer, *, now: datetime) -> float | None:
-    """The Retry-After header, which is seconds or a date; None when absent or unreadable."""
+    """The Retry-After header, which is seconds or a date; at most a day. None when absent or unreadable."""
     value = answer.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
-        return float(value[:9])
+        return min(_RETRY_AFTER_MAX_SECONDS, float(value[:9]))
     try:
         at = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
-    return max(0.0, (at - now).total_seconds())
+    return min(_RETRY_AFTER_MAX_SECONDS, max(0.0, (at - now).total_seconds()))
 
 
 def excerpt(answer: Answer | None) -> str:

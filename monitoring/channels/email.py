@@ -27,6 +27,7 @@ RECIPIENTS_MAX = 50
 STEP_SECONDS, ENVELOPE_SECONDS = 10, 10.0
 """For one answer of the server, and for all until the text is on its way: together less than a lease."""
 SETTING = "TRIAGEOPS_EMAIL_URL"
+_NAMED_MAX = 3
 _LINE_END = re.compile(rb"\r?\n")
 
 
@@ -95,7 +96,7 @@ def _post(connection: smtp.EmailBackend, message: EmailMultiAlternatives) -> Ans
         session.ehlo_or_helo_if_needed()
         refused = _envelope(session, message, deadline)
         is_on_its_way = True
-        return _answer(session.data(body), refused)
+        return _answer(session.data(body), refused, len(message.recipients()))
     except smtplib.SMTPResponseException as error:
         raise _refusal(error.smtp_code, error.smtp_error) from None
     except (smtplib.SMTPException, OSError) as error:
@@ -132,20 +133,33 @@ def _envelope(
     return refused
 
 
-def _answer(reply: tuple[int, bytes], refused: Mapping[str, tuple[int, bytes]]) -> Answer:
+def _answer(reply: tuple[int, bytes], refused: Mapping[str, tuple[int, bytes]], count: int) -> Answer:
+    """Taken when one recipient has it."""
     code, told = reply
     if code != 250:
         raise _refusal(code, told)
-    later = [address for address, (reason, _) in refused.items() if 400 <= reason < 500]
-    text = (
-        told
-        + "".join(f"\nnot taken for {address}: {_said(*why)}" for address, why in refused.items()).encode()
-    )
-    answer = Answer(code, {}, text)
-    if later:
-        # The others have it: the next attempt says that it may be a repeat.
-        raise DeliveryError(f"not taken yet for {', '.join(later)[:300]}", is_ambiguous=True, answer=answer)
-    return answer
+    return Answer(code, {}, b"\n".join(filter(None, [_shortfall(refused, count).encode(), told])))
+
+
+def _shortfall(refused: Mapping[str, tuple[int, bytes]], count: int) -> str:
+    """Who of `count` recipients has it not. The others have it and must not get it again, so nobody does."""
+    if not refused:
+        return ""
+    for_good = [f"{one} ({_said(*why, most=40)})" for one, why in refused.items() if why[0] >= 500]
+    for_now = [f"{one} ({_said(*why, most=40)})" for one, why in refused.items() if why[0] < 500]
+    verb = "has" if count - len(refused) == 1 else "have"
+    parts = [f"{count - len(refused)} of {count} recipients {verb} it."]
+    if for_good:
+        parts.append(f"Refused for good: {_some(for_good)}.")
+    if for_now:
+        parts.append(f"Refused for now, and not tried again: {_some(for_now)}.")
+    return " ".join(parts)
+
+
+def _some(refused: list[str]) -> str:
+    """As many as an attempt has room for."""
+    more = len(refused) - _NAMED_MAX
+    return ", ".join(refused[:_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def _refusal(code: int, told: bytes | str) -> DeliveryError:
@@ -157,5 +171,5 @@ def _refusal(code: int, told: bytes | str) -> DeliveryError:
     )
 
 
-def _said(code: int, told: bytes) -> str:
-    return f"{code} {one_line(told.decode('utf-8', 'replace'))[:200]}"
+def _said(code: int, told: bytes, most: int = 200) -> str:
+    return f"{code} {one_line(told.decode('utf-8', 'replace'))[:most]}"

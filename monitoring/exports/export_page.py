@@ -10,6 +10,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from monitoring.drawing import Point, Span, drawn
+from monitoring.exports.export_words import EFFECT, OF_BUCKETS, OURSELVES, actor_of, measured, sentence
+from monitoring.exports.masking import SENTENCE
 from triageops import wording
 
 DATA_ID = "incident-export"
@@ -27,7 +29,7 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; } tr { break-i
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--grid); }
 hr { border: 0; border-top: 1px dotted var(--grid); } code { font: .85em ui-monospace, monospace; overflow-wrap: anywhere; }
 """
-_ROWS_OF_BUCKETS = 60
+_ROWSOF_BUCKETS = 60
 
 
 class UnreadablePage(ValueError):
@@ -44,14 +46,18 @@ def as_html(exported: Mapping[str, Any]) -> str:
         f"<h1>{_text(incident['title'])}</h1>",
         f'<p class="quiet">Incident <code>{_text(incident["id"])}</code>, exported {_at(exported["exported_at"])} '
         f"from {_text(exported['product']['url'])}. All times are UTC.</p>",
+        f"<p>{_text(SENTENCE)}</p>" if exported["is_masked"] else "",
+        f"<p>{_text(sentence(exported))}</p>",
         _section("Summary", _pairs(_summary(exported))),
         _section("Around the onset", _plot(exported)),
-        _section("Buckets", _buckets(exported["evaluations"]["buckets"])),
+        _section("Buckets", _buckets(exported)),
         _section("Labels", _pairs(exported["labels"].items())),
         _section("Evidence", _pairs(exported["evidence"].items())),
         _section("Monitor", _pairs((exported["monitor"] or {}).items())),
         _section("Experiment", _pairs((exported["experiment"] or {}).items())),
-        _section("Flags", _table(("kind", "why", "who", "since", "until", "ended_at"), exported["flags"])),
+        _section(
+            "Flags", _table(("kind", "why", "who", "since", "until", "ended_at"), _flags(exported["flags"]))
+        ),
         _section("What happened", _events(exported["events"])),
         _section("Who was told", _deliveries(exported["deliveries"])),
         _section("Checking this page", _checking(exported)),
@@ -88,7 +94,9 @@ def _summary(exported: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     ):
         seconds = times[f"to_{name}_seconds"]
         yield words, None if seconds is None else wording.seconds(seconds)
-    yield from exported["effect"].items()
+    effect = exported["effect"]
+    ordered = [*EFFECT, *(name for name in effect if name not in EFFECT)]
+    yield from ((EFFECT.get(name, name), effect.get(name)) for name in ordered)
     yield from incident["annotations"].items()
 
 
@@ -106,7 +114,7 @@ def _plot(exported: Mapping[str, Any]) -> str:
         points,
         [Span(max(onset, points[0].at), max(found, points[0].at), max(last, points[0].at), text)],
         title=incident["title"],
-        unit=str(exported["monitor"]["settings"]["metric"]),
+        unit=f"{measured(exported)}, by bucket",
         zone=ZoneInfo("UTC"),
         watched_from=points[0].at,
         end_at=max(end, points[0].at + 1),
@@ -119,16 +127,24 @@ def _point(bucket: Mapping[str, Any], buckets: Sequence[Mapping[str, Any]]) -> P
     return Point(_unix(bucket["bucket_at"]), value, usual, bucket["log_evidence"])
 
 
-def _buckets(buckets: Sequence[Mapping[str, Any]]) -> str:
+def _buckets(exported: Mapping[str, Any]) -> str:
     """Those nearest to the end; the rest is in the data."""
-    names = ("bucket_at", "n", "mean", "expected", "low", "high", "log_evidence", "is_alarm")
-    shown = _table(names, buckets[-_ROWS_OF_BUCKETS:])
-    rest = len(buckets) - _ROWS_OF_BUCKETS
+    buckets = exported["evaluations"]["buckets"]
+    if not buckets:
+        return ""
+    titles = {**OF_BUCKETS, "mean": measured(exported)}
+    shown = _table(tuple(titles), buckets[-_ROWSOF_BUCKETS:], titles)
+    rest = len(buckets) - _ROWSOF_BUCKETS
     return shown + (f'<p class="quiet">{rest} earlier ones are in the data.</p>' if rest > 0 else "")
 
 
+def _flags(flags: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{**one, "who": one["who"] or OURSELVES} for one in flags]
+
+
 def _events(events: Sequence[Mapping[str, Any]]) -> str:
-    return _table(("seq", "at", "kind", "actor", "details", "hash"), [_sealed(one) for one in events])
+    named = [{**_sealed(one), "actor": actor_of(one)} for one in events]
+    return _table(("seq", "at", "kind", "actor", "details", "hash"), named)
 
 
 def _deliveries(deliveries: Sequence[Mapping[str, Any]]) -> str:
@@ -140,7 +156,8 @@ def _checking(exported: Mapping[str, Any]) -> str:
     return (
         "<p>Each event is sealed by the hash of all before it; the last one is "
         f"<code>{_text(exported['head'])}</code>. Every message that was sent carries the hash of the event that it tells."
-        " <code>bin/manage alerts verify FILE</code> checks this file, and compares it with the database.</p>"
+        " <code>bin/manage alerts verify FILE</code> checks this file, and compares it with the database. The hashes need no key: "
+        "that somebody wrote the whole file anew is shown only by that comparison, or by the hash in a message.</p>"
     )
 
 
@@ -157,10 +174,12 @@ def _pairs(pairs: Iterable[tuple[str, Any]]) -> str:
     return f"<table>{rows}</table>" if rows else ""
 
 
-def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+def _table(
+    names: Sequence[str], rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str] | None = None
+) -> str:
     if not rows:
         return ""
-    head = "".join(f"<th>{_text(name.replace('_', ' '))}</th>" for name in names)
+    head = "".join(f"<th>{_text((titles or {}).get(name, name.replace('_', ' ')))}</th>" for name in names)
     body = "".join(
         f"<tr>{''.join(f'<td>{_cell(_shown(name, row[name]))}</td>' for name in names)}</tr>" for row in rows
     )

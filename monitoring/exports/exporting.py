@@ -1,7 +1,7 @@
 """An incident as evidence: everything that is known of it, in one object that can be checked without the product.
 
 `events` are sealed by their hashes (monitoring/history/chain.py), `head` is the last of them, and `digest` covers the whole export.
-There is no text of patients or answers in it; what operators wrote is.
+There is no text of patients or answers in it; what operators wrote is. Small groups are not named (monitoring/exports/masking.py).
 """
 
 import hashlib
@@ -18,8 +18,9 @@ from django.conf import settings
 from experiments.models import ExperimentEvent
 from monitoring.definitions import FIELDS_OF_ROW
 from monitoring.evidence import Evidence
+from monitoring.exports import masking
 from monitoring.history import chain
-from monitoring.labels import labels_of
+from monitoring.labels import is_small, public_labels_of
 from monitoring.models import (
     DriftEvaluation,
     EventKind,
@@ -48,16 +49,17 @@ _BUCKET = (
 
 def export(incident: Incident, now: datetime) -> dict[str, Any]:
     """Plain data as JSON has it; about ten queries. It should be read in one transaction."""
-    events = list(incident.events.order_by("seq"))
+    events, is_masked = list(incident.events.order_by("seq")), is_small(incident)
     body = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "exported_at": now,
         "product": {"name": "TriageOps", "release": RELEASE, "url": settings.BASE_URL},
-        "incident": {"id": incident.pk, **{name: getattr(incident, name) for name in _FIELDS}},
-        "labels": labels_of(incident),
-        "effect": {name: value for name, value in incident.effect.items() if name not in {"m2", "sums"}},
-        "evidence": incident.evidence,
+        "is_masked": is_masked,
+        "incident": _incident(incident, now),
+        "labels": public_labels_of(incident),
+        "effect": masking.effect_of(incident),
+        "evidence": masking.evidence_of(incident),
         "monitor": _monitor(incident),
         "experiment": _experiment(incident),
         "times": times_of(incident, events),
@@ -66,7 +68,7 @@ def export(incident: Incident, now: datetime) -> dict[str, Any]:
                 "since", "pk"
             )
         ),
-        "events": [_event(event) for event in events],
+        "events": [_event(event, is_masked=is_masked) for event in events],
         "head": chain.verify(chain.Sealed.of(event) for event in events).head,
         "deliveries": _deliveries(incident),
         "evaluations": _evaluations(incident),
@@ -86,10 +88,14 @@ def as_json(exported: Mapping[str, Any]) -> str:
 
 
 def times_of(incident: Incident, events: Sequence[IncidentEvent]) -> dict[str, float | None]:
-    """Seconds from the onset to its discovery, and from there to the first acknowledgement and to the end."""
+    """Seconds from the onset to its discovery, and from there to the first acknowledgement and to the end.
+
+    The first is None where a report named no onset.
+    """
     first = next((one.at for one in events if one.kind == EventKind.ACKNOWLEDGED), None)
+    detected = _seconds(incident.onset_at, incident.opened_at)
     return {
-        "to_detect_seconds": _seconds(incident.onset_at, incident.opened_at),
+        "to_detect_seconds": detected if incident.is_onset_known else None,
         "to_acknowledge_seconds": _seconds(incident.opened_at, first),
         "to_resolve_seconds": _seconds(incident.opened_at, incident.resolved_at),
     }
@@ -112,14 +118,23 @@ def as_plain(value: Any) -> Any:
     return str(value) if isinstance(value, str) else value
 
 
-def _event(event: IncidentEvent) -> dict[str, Any]:
+def _incident(incident: Incident, now: datetime) -> dict[str, Any]:
+    return {
+        "id": incident.pk,
+        **{name: getattr(incident, name) for name in _FIELDS},
+        "slice_key": masking.slice_key_of(incident),
+        "title": masking.title_of(incident, now),
+    }
+
+
+def _event(event: IncidentEvent, *, is_masked: bool) -> dict[str, Any]:
     return {
         "seq": event.seq,
         "kind": event.kind,
         "at": event.at,
         "by": event.by_id,
         "actor": event.actor,
-        "details": event.details,
+        "details": masking.details_of(event, is_masked=is_masked),
         "hash": event.hash,
     }
 
@@ -151,9 +166,9 @@ def _budget(monitor: Monitor) -> dict[str, float]:
 
 def _experiment(incident: Incident) -> dict[str, Any] | None:
     """Which one is concerned, with which variant; of a halted one also what was done with it since, by whom and why."""
-    labels = labels_of(incident)
+    labels, is_masked = public_labels_of(incident), is_small(incident)
     key = incident.experiment or labels.get("experiment", "")
-    variant = Evidence.read(incident.evidence).variant or labels.get("variant", "")
+    variant = "" if is_masked else Evidence.read(incident.evidence).variant or labels.get("variant", "")
     if not key and not variant:
         return None
     changes = ExperimentEvent.objects.none()
@@ -169,7 +184,8 @@ def _experiment(incident: Incident) -> dict[str, Any] | None:
             {
                 "at": row["at"],
                 "action": row["action"],
-                "reason": row["reason"],
+                # It may say which variant fares how.
+                "reason": "" if is_masked else row["reason"],
                 "actor": row["by__username"] or row["api_key__name"] or "",
             }
             for row in rows[:_EXPERIMENT_CHANGES]
@@ -208,7 +224,7 @@ def _attempt(attempt: Any) -> dict[str, Any]:
 
 def _evaluations(incident: Incident) -> dict[str, Any]:
     """What checks saw around the onset, the oldest first."""
-    if incident.monitor_id is None:
+    if incident.monitor_id is None or is_small(incident):
         return {"is_cut": False, "buckets": []}
     rows = DriftEvaluation.objects.filter(slice__monitor=incident.monitor_id, slice__key=incident.slice_key)
     end = (incident.resolved_at or incident.opened_at) + timedelta(days=1)

@@ -110,7 +110,7 @@ class Migration(migrations.Migration):
                 (
                     "after_seconds",
                     models.PositiveIntegerField(
-                        help_text="After the incident was opened, or fired again.",
+                        help_text="After its first message was to go, or it fired again.",
                         validators=[
                             django.core.validators.MinValueValidator(30),
                             django.core.validators.MaxValueValidator(604800),
@@ -409,6 +409,15 @@ class Migration(migrations.Migration):
                         ],
                         default="skip",
                         max_length=8,
+                    ),
+                ),
+                (
+                    "version",
+                    models.PositiveIntegerField(
+                        db_default=1,
+                        default=1,
+                        editable=False,
+                        help_text="Of what people say of it: 1 more after each change.",
                     ),
                 ),
             ],
@@ -748,6 +757,7 @@ class Migration(migrations.Migration):
                     ("unflagged", "flag removed"),
                     ("reminded", "Reminded"),
                     ("stepped", "next ones told"),
+                    ("rerouted", "told late"),
                     ("undelivered", "a channel could not be told"),
                     ("commented", "Commented"),
                     ("judged", "Judged"),

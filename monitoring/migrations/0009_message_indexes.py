@@ -28,6 +28,14 @@ class Migration(migrations.Migration):
         AddIndexConcurrently(
             model_name="outboxmessage",
             index=models.Index(
+                name="message_ended",
+                fields=["channel", "-delivered_at"],
+                condition=models.Q(kind="resolve", status="delivered"),
+            ),
+        ),
+        AddIndexConcurrently(
+            model_name="outboxmessage",
+            index=models.Index(
                 name="message_batch", fields=["batch"], condition=models.Q(batch__isnull=False)
             ),
         ),

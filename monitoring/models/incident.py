@@ -218,6 +218,11 @@ class Incident(models.Model):
         return self.state not in {IncidentState.RESOLVED, IncidentState.SUSPECT}
 
     @property
+    def is_onset_known(self) -> bool:
+        """A report without an onset begins when it comes."""
+        return not self.is_reported or self.onset_at < self.opened_at
+
+    @property
     def is_reported(self) -> bool:
         return self.source != ""
 
@@ -235,6 +240,7 @@ class EventKind(models.TextChoices):
     UNFLAGGED = "unflagged", "flag removed"
     REMINDED = "reminded"
     STEPPED = "stepped", "next ones told"
+    REROUTED = "rerouted", "told late"
     UNDELIVERED = "undelivered", "a channel could not be told"
     COMMENTED = "commented"
     JUDGED = "judged"

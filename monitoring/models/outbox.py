@@ -35,6 +35,10 @@ class OutboxMessageQuerySet(models.QuerySet["OutboxMessage"]):
     def undecided(self) -> Self:
         return self.filter(status__in=UNDECIDED)
 
+    def waiting(self) -> Self:
+        """Not tried yet, or to be tried again. Not IN: that fits neither of two partial indexes."""
+        return self.filter(Q(status=MessageStatus.PENDING) | Q(status=MessageStatus.SUPPRESSED))
+
     def dead(self) -> Self:
         return self.filter(status=MessageStatus.DEAD)
 
@@ -47,11 +51,29 @@ class OutboxMessageQuerySet(models.QuerySet["OutboxMessage"]):
         )
 
     def due(self, now: datetime) -> Self:
-        """Ripe, nothing earlier for the same incident and channel is undecided, and its trigger was told."""
-        earlier = OutboxMessage.objects.undecided().filter(
+        """Ripe, its trigger was told, and nothing earlier for the same incident and channel is undecided.
+
+        News that is held back does not hold up an acknowledgement or end of what the channel has heard of.
+        """
+        earlier = OutboxMessage.objects.filter(
             incident=OuterRef("incident"), channel=OuterRef("channel"), seq__lt=OuterRef("seq")
         )
-        return self.ripe(now).exclude(Exists(earlier)).exclude(_is_pointless())
+        heard = earlier.filter(_may_have_arrived(), kind=MessageKind.TRIGGER)
+        passes = Q(Exists(heard), kind__in=(MessageKind.ACKNOWLEDGE, MessageKind.RESOLVE))
+        before = Exists(earlier.filter(status__in=(MessageStatus.PENDING, MessageStatus.LEASED)))
+        held = Exists(earlier.filter(status=MessageStatus.SUPPRESSED))
+        return self.ripe(now).exclude(before).exclude(Q(held) & ~passes).exclude(_is_pointless())
+
+    def ends_of_untold(self) -> Self:
+        """What was dropped or refused with its beginning, and is still so."""
+        return self.filter(
+            Q(kind=MessageKind.RESOLVE, status__in=(MessageStatus.SUPERSEDED, MessageStatus.DEAD))
+            | Q(
+                kind=MessageKind.ACKNOWLEDGE,
+                status=MessageStatus.SUPERSEDED,
+                incident__acknowledged_at__isnull=False,
+            )
+        )
 
     def pointless(self) -> Self:
         """What follows a trigger that certainly did not arrive: nobody hears the end of a story without its beginning."""
@@ -59,6 +81,11 @@ class OutboxMessageQuerySet(models.QuerySet["OutboxMessage"]):
 
     def expired(self, now: datetime) -> Self:
         return self.filter(status=MessageStatus.PENDING, expires_at__lte=now)
+
+
+def _may_have_arrived() -> Q:
+    doubtful = Exists(DeliveryAttempt.objects.filter(message=OuterRef("pk"), is_ambiguous=True))
+    return Q(status=MessageStatus.DELIVERED) | Q(doubtful)
 
 
 def _is_pointless() -> Q:
@@ -151,6 +178,11 @@ class OutboxMessage(models.Model):
                 fields=["not_before"], condition=Q(status__in=["pending", "leased"]), name="message_undecided"
             ),
             models.Index(fields=["channel", "group_key", "-not_before"], name="message_group_flush"),
+            models.Index(
+                fields=["channel", "-delivered_at"],
+                condition=Q(kind="resolve", status="delivered"),
+                name="message_ended",
+            ),
             models.Index(fields=["batch"], condition=Q(batch__isnull=False), name="message_batch"),
             models.Index(fields=["channel"], condition=Q(status="suppressed"), name="message_suppressed"),
         ]

@@ -94,6 +94,12 @@ class Route(models.Model):
     digest_zone = models.CharField(max_length=64, default="UTC")
     hours = models.ForeignKey(Hours, null=True, blank=True, on_delete=models.PROTECT, related_name="routes")
     outside = models.CharField(max_length=8, choices=Outside.choices, default=Outside.SKIP)
+    version = models.PositiveIntegerField(
+        default=1,
+        db_default=1,
+        editable=False,
+        help_text="Of what people say of it: 1 more after each change.",
+    )
 
     class Meta:
         ordering: ClassVar = ("position", "pk")
@@ -117,7 +123,7 @@ class EscalationStep(models.Model):
     number = models.PositiveSmallIntegerField(validators=[MinValueValidator(1)])
     after_seconds = models.PositiveIntegerField(
         validators=[MinValueValidator(30), MaxValueValidator(7 * 86_400)],
-        help_text="After the incident was opened, or fired again.",
+        help_text="After its first message was to go, or it fired again.",
     )
     channels = models.ManyToManyField(Channel, related_name="+")
 

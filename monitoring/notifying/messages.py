@@ -4,9 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Q
+
 from monitoring.history import flags
 from monitoring.models import (
     Channel,
+    EventKind,
     Incident,
     IncidentEvent,
     MessageKind,
@@ -16,6 +19,9 @@ from monitoring.models import (
 from monitoring.notifying import telling
 from monitoring.notifying.payloads import incident_payload, iso
 from monitoring.notifying.telling import Leg
+from monitoring.quiet.held import doubtful
+
+_LEAVES = (MessageStatus.PENDING, MessageStatus.LEASED, MessageStatus.DELIVERED)
 
 
 def enqueue(
@@ -51,9 +57,12 @@ def write(
     seq, event_hash = (known.seq, known.hash) if known is not None else (incident.version, "")
     payload = incident_payload(incident, kind, at=now, event_hash=event_hash) | dict(said or {})
     held_by = flags.suppressing(incident) if kind in {MessageKind.TRIGGER, MessageKind.REMINDER} else None
+    is_first = known is not None and known.kind == EventKind.OPENED
+    identities = {} if is_first else _identities(incident, [leg.channel for leg in legs])
     found = []
     for leg in legs:
-        message = new_message(leg.channel, kind, payload, incident=incident, seq=seq, now=now)
+        mine = payload | identities.get(leg.channel.pk, {})
+        message = new_message(leg.channel, kind, mine, incident=incident, seq=seq, now=now)
         message.not_before, message.route_id = leg.not_before, leg.route_id
         message.expires_at = leg.not_before + OutboxMessage.LIFETIME
         message.because, message.group_key, message.step = leg.because, leg.group_key, leg.step
@@ -62,6 +71,19 @@ def write(
             message.suppressed_since, message.suppressed_by = now, held_by.why
         found.append(message)
     return OutboxMessage.objects.bulk_create(found)
+
+
+def _identities(incident: Incident, channels: Iterable[Channel]) -> dict[int, dict[str, Any]]:
+    """The labels by which each channel knows the incident: those that left first. Another set would be another alert there."""
+    told = OutboxMessage.objects.filter(
+        Q(status__in=_LEAVES) | Q(doubtful()),
+        incident=incident,
+        kind=MessageKind.TRIGGER,
+        channel__in=[channel.pk for channel in channels],
+    )
+    first = told.order_by("channel_id", "seq").distinct("channel_id")
+    found = dict(first.values_list("channel", "payload__routing_labels"))
+    return {channel: {"routing_labels": labels} for channel, labels in found.items() if labels}
 
 
 def enqueue_test(channel: Channel, *, now: datetime) -> OutboxMessage:

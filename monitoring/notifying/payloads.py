@@ -174,19 +174,16 @@ def _told(incident: Incident, evidence: Evidence) -> str:
 
 def experiment_path(key: str) -> str:
     """Where the experiment is found in the admin."""
-    path: str = reverse("admin:experiments_experiment_changelist")
-    return f"{path}?{urlencode({'q': key})}"
+    return f"{reverse('admin:experiments_experiment_changelist')}?{urlencode({'q': key})}"
 
 
 def incidents_url() -> str:
     """Where the pages of all incidents are; that of each begins with it."""
-    path: str = reverse("admin:monitoring_incident_changelist")
-    return settings.BASE_URL + path
+    return str(settings.BASE_URL + reverse("admin:monitoring_incident_changelist"))
 
 
 def incident_url(incident: Incident) -> str:
-    path: str = reverse("admin:monitoring_incident_change", args=[incident.pk])
-    return settings.BASE_URL + path
+    return str(settings.BASE_URL + reverse("admin:monitoring_incident_change", args=[incident.pk]))
 
 
 def incident_effect_text(incident: Incident) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from django.db import transaction
+from django.db.models import F
 
 from monitoring import channel_settings
 from monitoring.channels.webhook import new_secret
@@ -168,6 +169,8 @@ class _Run:
         if wanted != present:
             row.channels.set(wanted)
             act = Act.CHANGED if act == Act.KEPT else act
+        if act == Act.CHANGED:
+            Route.objects.filter(pk=row.pk).update(version=F("version") + 1)
         self._note("route", planned.name, act, "; ".join(notes))
         names = {child.name for child in planned.children}
         for number, child in enumerate(planned.children):

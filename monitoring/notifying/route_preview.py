@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from monitoring.channels.registry import kind_named
+from monitoring import endpoints
+from monitoring.labels import matched_labels_of
 from monitoring.models import Channel, Incident
 from monitoring.notifying import routes
 from monitoring.quiet import causes
@@ -87,7 +88,7 @@ def preview(labels: Mapping[str, str], at: datetime, incident: Incident | None =
     labels = {name: value for name, value in labels.items() if value}
     root = routes.tree()
     leaves = matching(root, labels, at) if root else []
-    channels = Channel.objects.in_bulk(
+    channels = Channel.objects.of_people().in_bulk(
         {
             pk
             for leaf in leaves
@@ -101,6 +102,7 @@ def preview(labels: Mapping[str, str], at: datetime, incident: Incident | None =
         ways.append(_way(leaf, labels, at, channels, told))
         told.update(leaf.channels)
     standing = causes.read(at)
+    seen = labels if incident is None else matched_labels_of(incident, labels)
     return Preview(
         labels=labels,
         at=at,
@@ -111,7 +113,7 @@ def preview(labels: Mapping[str, str], at: datetime, incident: Incident | None =
         held_back=tuple(
             HeldBack(str(one.cause.kind), one.cause.why, one.cause.until, one.cause.cause)
             for one in standing.held
-            if matches_all(one.matchers, labels)
+            if matches_all(one.matchers, seen)
         ),
         may_hold=tuple(rule.name for rule in standing.rules if matches_all(rule.target, labels)),
     )
@@ -122,7 +124,7 @@ def _directly(incident: Incident | None, at: datetime, *, has_routes: bool) -> t
     if incident is None:
         return ()
     if incident.monitor is not None:
-        return tuple(Told(channel, at, NAMED) for channel in incident.monitor.channels.all())
+        return tuple(Told(channel, at, NAMED) for channel in incident.monitor.channels.of_people())
     if incident.experiment or (incident.is_reported and not has_routes):
         why = HALTS if incident.experiment else REPORTS
         return tuple(Told(channel, at, why) for channel in Channel.objects.taking_experiments())
@@ -137,11 +139,15 @@ def _way(
     told: Collection[int],
 ) -> Way:
     known = [channels[pk] for pk in leaf.channels if pk in channels]
+    first = tuple(replace(_first(one, leaf, at), is_again=one.pk in told) for one in known)
+    if not first:
+        # Where nobody is told, no step follows.
+        return Way(leaf, group_key(leaf, labels), (), ())
+    begins = min(one.at for one in first)
     steps = tuple(
-        Step(number, at + step.after, tuple(_step(channels, step.channels, at + step.after)))
+        Step(number, begins + step.after, tuple(_step(channels, step.channels, begins + step.after)))
         for number, step in enumerate(leaf.steps, start=1)
     )
-    first = tuple(replace(_first(one, leaf, at), is_again=one.pk in told) for one in known)
     return Way(leaf, group_key(leaf, labels), first, steps)
 
 
@@ -152,7 +158,7 @@ def _step(channels: Mapping[int, Channel], chosen: tuple[int, ...], at: datetime
 def _first(channel: Channel, leaf: Leaf, at: datetime) -> Told:
     """When a channel hears of it first: as `telling` reckons where nothing else waits."""
     opens_at = leaf.opens_at(at)
-    if leaf.digest and kind_named(channel.kind).is_grouped:
+    if leaf.digest and endpoints.is_grouped(channel):
         then = next_digest(leaf.digest, leaf.digest_hour, leaf.digest_zone, opens_at)
         return Told(channel, then, f"It goes with the {leaf.digest} digest.")
     then = max(at + leaf.group_wait, opens_at)

@@ -58,6 +58,13 @@ class RouteNameTaken(Conflict):
     title = "Another route has this name"
 
 
+class RouteChanged(Conflict):
+    """Somebody changed it since it was read."""
+
+    type = "route-changed"
+    title = "The route was changed meanwhile"
+
+
 @contextmanager
 def changing() -> Iterator[None]:
     """Around a change of the tree: one at a time, so that no two of them together make a ring."""
@@ -85,19 +92,29 @@ def create(values: Mapping[str, Any]) -> Route:
     return route
 
 
-def edit(route_id: int, values: Mapping[str, Any]) -> Route:
-    """Raises InvalidInput, RouteNameTaken, Conflict and Route.DoesNotExist."""
+def edit(route_id: int, values: Mapping[str, Any], *, version: int | None = None) -> Route:
+    """version: the one that was read, so that the change of somebody else meanwhile is not undone; None: whichever it is.
+
+    Raises InvalidInput, RouteNameTaken, RouteChanged, Conflict and Route.DoesNotExist.
+    """
     with changing():
         rows = _rows()
         if route_id not in rows:
             raise Route.DoesNotExist
         route = rows[route_id]
+        if version is not None and version != route.version:
+            raise RouteChanged(
+                f"It has version {route.version} now, not {version}: somebody changed it after it was read.",
+                field="version",
+                fix="Read it anew, and make the change again.",
+            )
         if "parent" in values and (values["parent"] is None) != (route.parent_id is None):
             raise Conflict(
                 "The first route stays the first, and the others below it.",
                 field="parent",
                 fix="Leave it out.",
             )
+        route.version += 1
         _put(route, values, rows)
         after_commit(partial(log.info, "route.changed", route_id=route.pk))
     return route

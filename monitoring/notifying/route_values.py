@@ -38,8 +38,16 @@ def hours_named(name: str | None) -> Hours | None:
 
 
 def channels_named(names: Sequence[str], field: str) -> list[Channel]:
-    found = {row.name: row for row in Channel.objects.filter(name__in=names)}
+    rows = Channel.objects.filter(name__in=names)
+    found = {row.name: row for row in rows.of_people()}
     missing = [name for name in names if name not in found]
+    own = next((row for row in rows if row.name in missing), None)
+    if own is not None:
+        raise InvalidInput(
+            f"“{own.name}” is the product's own channel, which tells nobody.",
+            field=field,
+            fix="Name a channel that somebody reads.",
+        )
     if missing:
         raise InvalidInput(
             f"There is no channel called “{missing[0]}”.", field=field, fix="Name channels that exist."

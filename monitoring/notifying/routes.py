@@ -3,15 +3,14 @@
 from collections.abc import Iterable
 from datetime import timedelta
 
-import structlog
-
-from monitoring.models import Hours, Route
-from monitoring.routing import timing
+from monitoring.models import Route
+from monitoring.route_times import complain, digest_of, hours_of
 from monitoring.routing.clock import InvalidHours
 from monitoring.routing.matchers import InvalidMatcher, parse
+from monitoring.routing.timing import Hours
 from monitoring.routing.tree import Leaf, Node, Step, resolved
 
-log = structlog.get_logger(__name__)
+__all__ = ["hours_of", "stored", "timing_of", "tree", "tree_of"]
 
 
 def stored() -> list[Route]:
@@ -32,10 +31,20 @@ def tree_of(rows: Iterable[Route]) -> Node | None:
     for row in rows:
         below.setdefault(row.parent_id, []).append(row)
     roots = below.get(None, [])
-    return _node(roots[0], below) if roots else None
+    return _root(roots[0], below) if roots else None
 
 
-def _node(row: Route, below: dict[int | None, list[Route]]) -> Node:
+def _root(row: Route, below: dict[int | None, list[Route]]) -> Node:
+    """Takes everything, so that hours or a digest that nobody can read do not count: everybody is told, at once."""
+    hours, digest = None, ""
+    try:
+        hours, digest = hours_of(row.hours), digest_of(row)
+    except InvalidHours as error:
+        complain(row, error)
+    return _node(row, below, hours, digest)
+
+
+def _node(row: Route, below: dict[int | None, list[Route]], hours: Hours | None, digest: str) -> Node:
     return Node(
         id=row.pk,
         name=row.name,
@@ -47,10 +56,10 @@ def _node(row: Route, below: dict[int | None, list[Route]]) -> Node:
         group_wait=_span(row.group_wait_seconds),
         group_interval=_span(row.group_interval_seconds),
         repeat_interval=_span(row.repeat_interval_seconds),
-        digest=row.digest,
+        digest=digest,
         digest_hour=row.digest_hour,
         digest_zone=row.digest_zone,
-        hours=hours_of(row.hours),
+        hours=hours,
         outside=row.outside,
         steps=tuple(
             Step(timedelta(seconds=step.after_seconds), tuple(one.pk for one in step.channels.all()))
@@ -63,14 +72,10 @@ def _node(row: Route, below: dict[int | None, list[Route]]) -> Node:
 def _readable(row: Route, below: dict[int | None, list[Route]]) -> Node | None:
     """None for what nobody can read, however it came to be stored: the route above it takes what it would have taken."""
     try:
-        return _node(row, below)
+        return _node(row, below, hours_of(row.hours), digest_of(row))
     except (InvalidMatcher, InvalidHours) as error:
-        log.error("route.unreadable", route_id=row.pk, reason=str(error)[:300])  # noqa: TRY400
+        complain(row, error)
         return None
-
-
-def hours_of(row: Hours | None) -> timing.Hours | None:
-    return None if row is None else timing.Hours.parse(row.ranges, row.zone)
 
 
 def _span(seconds: int | None) -> timedelta | None:

@@ -1,11 +1,13 @@
 """Who is told of an incident, when, together with what, and why: the answer to “why was I (not) told?”."""
 
+import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db.models import Max, Min, Q
 
+from monitoring import endpoints
 from monitoring.channels.registry import kind_named
 from monitoring.labels import labels_of
 from monitoring.models import (
@@ -16,20 +18,27 @@ from monitoring.models import (
     MessageStatus,
     OutboxMessage,
     Route,
+    Signal,
 )
 from monitoring.notifying import routes
+from monitoring.route_times import BY_ROUTE, next_time
 from monitoring.routing.timing import flush_at, next_digest
-from monitoring.routing.tree import Leaf, group_key, matching
+from monitoring.routing.tree import Leaf, Node, group_key, matching
 
 NAMED = "the monitor names this channel"
 HALTS = "it takes halted experiments"
 CHOSEN = "every channel is told of this"
 REPORTS = "there are no routes yet, and it takes what no monitor names"
+DIRECTLY = (NAMED, HALTS, CHOSEN, REPORTS)
+"""Whatever routes say: at once, and reminded as without routes, also where a route chose the channel too."""
+
+_KEY_MAX, _KEY_KEPT = 500, 430
+_SAID_NOTHING = (MessageStatus.SUPPRESSED, MessageStatus.SUPERSEDED)
 
 
 @dataclass(frozen=True)
 class Leg:
-    """One channel that is told. route: None where no route chose it; group_key: what is told in one call."""
+    """One channel that is told. route_id: None where no route chose it; group_key: what is told in one call."""
 
     channel: Channel
     because: str
@@ -51,9 +60,44 @@ def legs_of(
     elif channels is not None:
         found = [Leg(channel, CHOSEN, now) for channel in channels]
     else:
-        found = [*_directly(incident, now), *_by_routes(incident, now)]
-    once = {leg.channel.pk: leg for leg in reversed(found)}
-    return [leg for leg in reversed(once.values()) if kind in kind_named(leg.channel.kind).takes]
+        found = _chosen(incident, now)
+    return [leg for leg in found if kind in takes_of(leg.channel)]
+
+
+def takes_of(channel: Channel) -> frozenset[str]:
+    """Which messages it wants. Those of a kind that this version does not know wait for one that does."""
+    try:
+        return kind_named(channel.kind).takes
+    except LookupError:
+        return frozenset(MessageKind.values)
+
+
+def is_planted(incident: Incident) -> bool:
+    """By the canary: nothing is wrong, and what was planted must wake nobody."""
+    monitor = incident.monitor
+    return monitor is not None and monitor.metric == CANARY_METRIC and incident.signal != Signal.CHECK
+
+
+def _chosen(incident: Incident, now: datetime) -> list[Leg]:
+    """Each channel once. One that is told directly anyway carries the first route that chose it too: its steps hold for it."""
+    found = {leg.channel.pk: leg for leg in _directly(incident, now)}
+    if incident.monitor is not None and incident.monitor.metric == CANARY_METRIC:
+        # What was planted must wake nobody.
+        return list(found.values())
+    root = routes.tree()
+    if root is None:
+        everybody = Channel.objects.taking_experiments() if incident.is_reported else ()
+        return [*found.values(), *(Leg(channel, REPORTS, now) for channel in everybody)]
+    labels = labels_of(incident)
+    leaves = matching(root, labels, now)
+    known = Channel.objects.of_people().in_bulk({pk for leaf in leaves for pk in leaf.channels})
+    pairs = [(leaf, pk) for leaf in leaves for pk in leaf.channels if pk in known]
+    for leaf, pk in pairs:
+        if pk not in found:
+            found[pk] = _leg(known[pk], leaf, group_key(leaf, labels), now)
+        elif found[pk].route_id is None:
+            found[pk] = replace(found[pk], route_id=leaf.id)
+    return list(found.values())
 
 
 def _directly(incident: Incident, now: datetime) -> list[Leg]:
@@ -64,74 +108,75 @@ def _directly(incident: Incident, now: datetime) -> list[Leg]:
     return []
 
 
-def _by_routes(incident: Incident, now: datetime) -> list[Leg]:
-    if incident.monitor is not None and incident.monitor.metric == CANARY_METRIC:
-        # What was planted must wake nobody.
-        return []
-    root = routes.tree()
-    if root is None:
-        everybody = Channel.objects.taking_experiments() if incident.is_reported else ()
-        return [Leg(channel, REPORTS, now) for channel in everybody]
-    labels = labels_of(incident)
-    leaves = matching(root, labels, now)
-    known = Channel.objects.in_bulk({pk for leaf in leaves for pk in leaf.channels})
-    return [
-        _leg(known[pk], leaf, group_key(leaf, labels), now)
-        for leaf in leaves
-        for pk in leaf.channels
-        if pk in known
-    ]
-
-
 def _leg(channel: Channel, leaf: Leaf, key: str, now: datetime) -> Leg:
     because = " → ".join(hop.name for hop in leaf.path)
-    is_grouped = kind_named(channel.kind).is_grouped
-    key = key if is_grouped else ""
+    is_grouped = endpoints.is_grouped(channel)
+    key = _bounded(key) if is_grouped else ""
     opens_at = leaf.opens_at(now)
     if leaf.digest and is_grouped:
         at = next_digest(leaf.digest, leaf.digest_hour, leaf.digest_zone, opens_at)
     else:
         interval = leaf.group_interval if is_grouped else timedelta(0)
         at = max(_flush(channel, key, now=now, wait=leaf.group_wait, interval=interval), opens_at)
-    return Leg(channel, f"route {because}"[:300], at, leaf.id, key[:500])
+    return Leg(channel, f"{BY_ROUTE}{because}"[:300], at, leaf.id, key)
+
+
+def _bounded(key: str) -> str:
+    """As long as it may be stored; what is cut goes on as its hash, so that different groups stay different."""
+    if len(key) <= _KEY_MAX:
+        return key
+    return f"{key[:_KEY_KEPT]}#{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def _flush(channel: Channel, key: str, *, now: datetime, wait: timedelta, interval: timedelta) -> datetime:
-    """When the group's next message goes."""
+    """When the group's next message goes; never later than the wait and the interval say, whatever else waits there."""
     if not key:
         return now + wait
-    group = OutboxMessage.objects.filter(channel=channel, group_key=key)
-    found = group.aggregate(
-        pending=Min("not_before", filter=Q(status=MessageStatus.PENDING, not_before__gte=now)),
-        last=Max("not_before", filter=Q(not_before__lt=now, not_before__gte=now - interval)),
+    recent = OutboxMessage.objects.filter(channel=channel, group_key=key, not_before__gte=now - interval)
+    # What was tried already waits for its receiver, and goes again as it went.
+    untried = Q(status=MessageStatus.PENDING, attempt_count=0, batch=None, not_before__gte=now)
+    found = recent.aggregate(
+        pending=Min("not_before", filter=untried),
+        last=Max("not_before", filter=Q(not_before__lt=now) & ~Q(status__in=_SAID_NOTHING)),
     )
-    return flush_at(
+    at = flush_at(
         now=now,
         last_flush_at=found["last"],
         pending_flush_at=found["pending"],
         wait=wait,
         interval=interval,
     )
+    return min(at, now + max(wait, interval))
 
 
 def _told_before(incident: Incident, kind: MessageKind, now: datetime) -> list[Leg]:
     """Where its beginning was told, or is to be; in a group with the others there."""
     told = incident.messages.filter(kind=MessageKind.TRIGGER).select_related("channel", "route")
-    found = []
+    first: dict[int, OutboxMessage] = {}
     for message in told.order_by("seq", "pk"):
-        at = now
-        if message.group_key and message.route is not None and kind == MessageKind.RESOLVE:
-            at = _end_of_group(message, message.route, now)
-        found.append(
-            Leg(message.channel, message.because, at, message.route_id, message.group_key, message.step)
+        first.setdefault(message.channel_id, message)
+    in_groups = {pk for pk, message in first.items() if message.group_key and kind == MessageKind.RESOLVE}
+    routed = [first[pk].route for pk in in_groups]
+    # Read once for all of them; a digest's end needs none.
+    root = routes.tree() if any(route is not None and not route.digest for route in routed) else None
+    return [
+        Leg(
+            message.channel,
+            message.because,
+            _end_of_group(message, root, now) if pk in in_groups else now,
+            message.route_id,
+            message.group_key,
+            message.step,
         )
-    return found
+        for pk, message in first.items()
+    ]
 
 
-def _end_of_group(message: OutboxMessage, route: Route, now: datetime) -> datetime:
+def _end_of_group(message: OutboxMessage, root: Node | None, now: datetime) -> datetime:
     """Its end waits with what else the group has to say; a digest's until the digest."""
-    if route.digest:
-        return next_digest(route.digest, route.digest_hour, route.digest_zone, now)
-    root = routes.tree()
-    interval = routes.timing_of(root, route.pk).group_interval if root else Route.GROUP_INTERVAL
+    if message.route is None:
+        return now
+    if message.route.digest:
+        return next_time(message.route, now, is_grouped=True)
+    interval = routes.timing_of(root, message.route.pk).group_interval if root else Route.GROUP_INTERVAL
     return _flush(message.channel, message.group_key, now=now, wait=timedelta(0), interval=interval)

@@ -6,6 +6,7 @@ alarm when those calls stay away: also when this product is dead.
 
 from collections.abc import Iterable
 from datetime import datetime
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -13,7 +14,7 @@ from django.db import transaction
 from django.db.models import F
 
 from monitoring import endpoints, findings, incidents
-from monitoring.channels.registry import kind_named
+from monitoring.channels import registry
 from monitoring.channels.sink import Sink
 from monitoring.findings import Finding
 from monitoring.history import chain
@@ -30,7 +31,7 @@ from monitoring.models import (
     Source,
 )
 from monitoring.notifying import messages
-from monitoring.notifying.telling import Leg
+from monitoring.notifying.telling import Leg, legs_of, takes_of
 from monitoring.outbound import RequestFailed, request
 from monitoring.targets import BlockedTarget
 from triageops import wording
@@ -38,7 +39,7 @@ from triageops import wording
 log = structlog.get_logger(__name__)
 
 ACTOR = "the audit of deliveries"
-KEY, CHANNEL_KEY = "delivery", "channel:"
+KEY, CHANNEL_KEY = findings.OWN, "channel:"
 SICK_AFTER = endpoints.FAILURES_TO_REST + 5
 """So many failures in a row take a quarter of an hour, and the channel rests for its longest time."""
 
@@ -49,6 +50,8 @@ _HEARTBEAT_SECONDS = 10.0
 def audit(now: datetime) -> list[Finding]:
     """Look, write down what is not as it must be, tell it, and call the dead-man's address when there is nothing."""
     count, found = findings.of_all(now)
+    if sum(_tell_now(one, now) for one in found if one.kind == findings.UNTOLD):
+        count, found = findings.of_all(now)
     if any(one.fails for one in found):
         # Somebody may have been at work between two questions: what is wrong is wrong twice.
         before = {one.about for one in found}
@@ -115,13 +118,16 @@ def _tell_channels(now: datetime) -> None:
 
 
 def sick_channels(now: datetime) -> Iterable[tuple[Channel, str]]:
-    """Channels that are gone, that were switched off while something waits for them, or that rest again and again."""
+    """Channels that are gone, switched off while something waits, of a kind that is not known, or that rest again and again."""
     for channel in Channel.objects.filter(is_enabled=False):
         waiting = OutboxMessage.objects.undecided().filter(channel=channel, expires_at__gt=now).count()
         if channel.disabled_reason:
             yield channel, f"{channel.disabled_reason.rstrip('.')}."
         elif waiting:
             yield channel, f"It is disabled, and {wording.plural(waiting, 'message')} wait for it."
+    kinds = [kind.name for kind in registry.KINDS]
+    for channel in Channel.objects.enabled().of_people().exclude(kind__in=kinds):
+        yield channel, f"“{channel.kind}” is no kind of channel that this version knows."
     resting = ChannelHealth.objects.filter(
         channel__is_enabled=True, failure_count__gte=SICK_AFTER, closed_until__isnull=False
     )
@@ -132,6 +138,22 @@ def sick_channels(now: datetime) -> Iterable[tuple[Channel, str]]:
         )
 
 
+def _tell_now(finding: Finding, now: datetime) -> bool:
+    """An open incident of which nobody was told, and whom a route, a monitor or a channel chooses by now."""
+    with transaction.atomic():
+        incident = locked_open(UUID(finding.incident))
+        if incident is None or incident.messages.exists():
+            return False
+        legs = legs_of(incident, MessageKind.TRIGGER, now=now)
+        if not legs:
+            return False
+        details = {"told": [leg.channel.name for leg in legs], "why": "nobody was chosen when it was opened"}
+        event = chain.append(incident, EventKind.REROUTED, now=now, details=details)
+        messages.write(incident, MessageKind.TRIGGER, legs, now=now, event=event)
+    log.warning("incident.rerouted", incident_id=finding.incident, told=len(legs))
+    return True
+
+
 def _tell_others(incident: Incident, sick: Channel, now: datetime) -> None:
     """Where only the sick channel would hear of it, every other one does; once."""
     with transaction.atomic():
@@ -139,7 +161,7 @@ def _tell_others(incident: Incident, sick: Channel, now: datetime) -> None:
         if locked is None or locked.messages.exclude(channel=sick).exists():
             return
         others = Channel.objects.enabled().exclude(pk=sick.pk).exclude(kind=Sink.name)
-        wanted = [one for one in others if MessageKind.TRIGGER in kind_named(one.kind).takes]
+        wanted = [one for one in others if MessageKind.TRIGGER in takes_of(one)]
         if not wanted:
             return
         because = f"the channel {sick.name} cannot be told itself"[:300]

@@ -5,7 +5,7 @@ down, and the next attempt says that it may be a repeat. No transaction is open 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from time import monotonic
@@ -14,7 +14,7 @@ import structlog
 
 from monitoring.channels import registry
 from monitoring.channels.channel import DeliveryError, Notice
-from monitoring.models import OutboxMessage
+from monitoring.models import MessageStatus, OutboxMessage
 from monitoring.outgoing import escalation, outbox, recording
 from monitoring.outgoing.notices import notices_of, settings_of
 from monitoring.outgoing.outbox import Batch, log_ids
@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 _LOOK_AGAIN_SECONDS = 0.25
 """While receivers are waited for, what became due for others is looked for."""
 _TIDY_SECONDS = 1.0
+_GIVEN_UP_AT_ONCE = 1_000
 _GATHER_SECONDS = 0.01
 """Calls that end within so short a time are recorded together."""
 
@@ -40,7 +41,7 @@ def deliver_due(clock: Clock, *, seconds: float = 40.0) -> int:
     with ThreadPoolExecutor(max_workers=outbox.CALLS) as pool:
         while True:
             if monotonic() >= tidy_at:
-                _escalate(outbox.give_up_expired(clock()), clock())
+                _escalate(_give_up_expired(clock()), clock())
                 tidy_at = monotonic() + _TIDY_SECONDS
             if monotonic() < deadline:
                 attempt_count += _begin(pool, running, clock())
@@ -72,7 +73,18 @@ def _end(running: dict[Future[Sent], tuple[Batch, datetime]], clock: Clock) -> N
         batch, started_at = running.pop(task)
         ended.append(Done(batch, task.result(), started_at))
     now = clock()
-    _escalate(recording.record(ended, now=now), now)
+    _escalate(_record(ended, now), now)
+
+
+def _record(ended: Sequence[Done], now: datetime) -> list[OutboxMessage]:
+    """One that cannot be written down does not keep the others from it: what was taken would be sent again."""
+    try:
+        return recording.record(ended, now=now)
+    except Exception as mistake:
+        log.exception("delivery.unrecorded", **log_ids(ended[0].batch.messages[0]))
+        if len(ended) > 1:
+            return [message for one in ended for message in _record([one], now)]
+        return recording.record([recording.without_details(ended[0], mistake)], now=now)
 
 
 def _send(batch: Batch, notice: Notice, now: datetime) -> Sent:
@@ -87,6 +99,20 @@ def _send(batch: Batch, notice: Notice, now: datetime) -> Sent:
         log.exception("delivery.broken", **log_ids(batch.messages[0]))
         reason = f"our own error: {type(error).__name__}"
         return Sent(monotonic() - began, error=DeliveryError(reason, is_ambiguous=True), is_ours=True)
+
+
+def _give_up_expired(now: datetime) -> list[OutboxMessage]:
+    """Messages that were not delivered within their lifetime are dead: seen in the admin, and can be sent again."""
+    given_up = []
+    for message in OutboxMessage.objects.expired(now).select_related("channel")[:_GIVEN_UP_AT_ONCE]:
+        never = "never sent" if message.channel.is_enabled else "the channel is disabled"
+        reason = f"not delivered in time: {message.reason or never}"[:500]
+        still_waiting = OutboxMessage.objects.expired(now).filter(pk=message.pk)
+        if still_waiting.update(status=MessageStatus.DEAD, reason=reason):
+            message.status, message.reason = MessageStatus.DEAD, reason
+            given_up.append(message)
+            log.error("delivery.dead", reason=reason, **log_ids(message))
+    return given_up
 
 
 def _escalate(dead: Iterable[OutboxMessage], now: datetime) -> None:

@@ -3,35 +3,33 @@
 Each step is an event of the incident, written under its lock, so that any number of sweeps may run and each step is told once.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from monitoring.channels.registry import kind_named
 from monitoring.channels.sink import Sink
 from monitoring.history import chain
 from monitoring.history.locking import locked_open, locked_unless_busy
 from monitoring.models import (
-    CANARY_METRIC,
     Channel,
     EventKind,
     Incident,
-    IncidentEvent,
     IncidentState,
     MessageKind,
     MessageStatus,
     OutboxMessage,
     Severity,
-    Signal,
 )
 from monitoring.notifying import messages, routes
-from monitoring.notifying.telling import Leg
-from monitoring.outgoing import rounds
+from monitoring.notifying.telling import Leg, is_planted, takes_of
+from monitoring.outgoing import noted, rounds
 from monitoring.routing.tree import Leaf, Node, resolved
 from triageops import wording
 
@@ -62,9 +60,9 @@ def next_after_dead(message: OutboxMessage, now: datetime) -> list[OutboxMessage
         return []
     with transaction.atomic():
         incident = locked_open(message.incident_id)
-        if incident is None or message.webhook_id in _noted(EventKind.UNDELIVERED, [incident.pk]):
+        if incident is None or noted.is_noted(message, EventKind.UNDELIVERED):
             return []
-        is_known = incident.acknowledged_at is not None or _is_planted(incident)
+        is_known = incident.acknowledged_at is not None or is_planted(incident)
         is_news = message.kind in {MessageKind.TRIGGER, MessageKind.REMINDER}
         legs = _instead_of(message, incident, now) if is_news and not is_known else []
         details = {"message": message.webhook_id, "channel": message.channel.name, "told": _names(legs)}
@@ -74,25 +72,28 @@ def next_after_dead(message: OutboxMessage, now: datetime) -> list[OutboxMessage
 
 def due(now: datetime) -> int:
     """Take the steps whose time has come, and those that a lost worker left; how many."""
-    found = [*_late(now), *_overdue_pages(now)]
-    return _missed(now) + sum(_step(one, now) for one in found[:_MOST])
+    missed = _missed(now)
+    found = [*_late(now), *_overdue_pages(now)][:_MOST]
+    return missed + sum(rounds.guarded(partial(_step, one, now), one.incident_id) for one in found)
 
 
 def _missed(now: datetime) -> int:
     """Messages that died without that it was written down."""
-    dead = OutboxMessage.objects.dead().filter(incident__in=Incident.objects.open()).select_related("channel")
-    rows = list(dead.order_by("-id")[:_MOST])
-    noted = _noted(EventKind.UNDELIVERED, {row.incident_id for row in rows if row.incident_id})
-    missed = [row for row in rows if row.webhook_id not in noted]
-    for row in missed:
-        next_after_dead(row, now)
+    dead = OutboxMessage.objects.dead().filter(incident__in=Incident.objects.open())
+    missed = [
+        (row, row.incident_id)
+        for row in noted.unnoted(dead, EventKind.UNDELIVERED)
+        .select_related("channel")
+        .order_by("-id")[:_MOST]
+        if row.incident_id is not None
+    ]
+    for row, incident_id in missed:
+        rounds.guarded(partial(_tell_others, row, now), incident_id)
     return len(missed)
 
 
-def _noted(kind: EventKind, incidents: Iterable[UUID]) -> set[str]:
-    """Ids of messages that such events were written about."""
-    events = IncidentEvent.objects.filter(kind=kind, incident__in=list(incidents), details__has_key="message")
-    return set(events.values_list("details__message", flat=True))
+def _tell_others(message: OutboxMessage, now: datetime) -> int:
+    return len(next_after_dead(message, now))
 
 
 def _unattended() -> QuerySet[Incident]:
@@ -108,11 +109,8 @@ def _late(now: datetime) -> list[_Due]:
         return []
     first = min(leaf.steps[0].after for leaf in with_steps.values())
     incidents = _unattended().filter(opened_at__lte=now - first)
-    told = OutboxMessage.objects.filter(
-        kind=MessageKind.TRIGGER, route__in=with_steps, incident__in=incidents
-    )
-    pairs = list(told.order_by("incident_id", "route_id").values_list("incident", "route").distinct())
-    since = rounds.since({pk for pk, _ in pairs})
+    planned = _planned(with_steps, incidents)
+    since = rounds.since({pk for pk, _ in planned})
     taken = rounds.steps_taken(since)
     return [
         _Due(
@@ -121,10 +119,24 @@ def _late(now: datetime) -> list[_Due]:
             number,
             f"nobody acknowledged it within {wording.seconds(step.after.total_seconds())}",
         )
-        for pk, route in pairs
+        for (pk, route), times in planned.items()
         for number, step in enumerate(with_steps[route].steps, start=1)
-        if since[pk] + step.after <= now and (pk, route, number) not in taken
+        if rounds.begin_of_steps(since[pk], times) + step.after <= now and (pk, route, number) not in taken
     ]
+
+
+def _planned(
+    route_ids: Iterable[int], incidents: QuerySet[Incident]
+) -> dict[tuple[UUID, int], list[datetime]]:
+    """By incident and route that tells it: when its messages, without those of steps, were to go."""
+    told = OutboxMessage.objects.filter(
+        kind=MessageKind.TRIGGER, route__in=list(route_ids), incident__in=incidents
+    )
+    found: dict[tuple[UUID, int], list[datetime]] = defaultdict(list)
+    rows = told.order_by("incident_id", "route_id").values_list("incident", "route", "step", "expires_at")
+    for pk, route, step, expires_at in rows:
+        found[pk, route] += [] if step else [rounds.planned_at(expires_at)]
+    return found
 
 
 def _overdue_pages(now: datetime) -> list[_Due]:
@@ -141,16 +153,17 @@ def _overdue_pages(now: datetime) -> list[_Due]:
         route__in=with_steps,
         created_at__lte=limit,
     )
-    rows = [row for row in pages.order_by("id")[:_MOST] if row.incident_id and row.route_id]
-    ids = {row.incident_id for row in rows if row.incident_id}
-    noted = _noted(EventKind.STEPPED, ids)
-    taken = rounds.steps_taken(rounds.since(ids))
+    # All of them, but only what is needed: those that have no step left must not hide the others.
+    rows = list(
+        noted.unnoted(pages, EventKind.STEPPED).only("incident_id", "route_id", "step").order_by("id")
+    )
+    taken = rounds.steps_taken(rounds.since({row.incident_id for row in rows if row.incident_id}))
     found = []
     for row in rows:
         leaf = with_steps[row.route_id or 0]
         numbers = range(row.step + 1, len(leaf.steps) + 1)
         left = [number for number in numbers if (row.incident_id, row.route_id, number) not in taken]
-        if left and row.webhook_id not in noted and row.incident_id is not None:
+        if left and row.incident_id is not None:
             why = "a channel was not told within a minute"
             found.append(_Due(row.incident_id, leaf, left[0], why, row.webhook_id))
     return found
@@ -226,15 +239,9 @@ def _legs(
     return [
         Leg(channel, because[:300], now, route_id, "", step)
         for channel in channels
-        if MessageKind.TRIGGER in kind_named(channel.kind).takes
+        if MessageKind.TRIGGER in takes_of(channel)
     ]
 
 
 def _names(legs: Iterable[Leg]) -> list[str]:
     return [leg.channel.name for leg in legs]
-
-
-def _is_planted(incident: Incident) -> bool:
-    """By the canary: nothing is wrong, and what was planted must wake nobody."""
-    monitor = incident.monitor
-    return monitor is not None and monitor.metric == CANARY_METRIC and incident.signal != Signal.CHECK

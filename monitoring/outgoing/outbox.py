@@ -14,14 +14,18 @@ from django.db import transaction
 from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 
 from monitoring import endpoints, metrics
+from monitoring.history import locking
 from monitoring.models import (
     AttemptOutcome,
     Channel,
     DeliveryAttempt,
+    Incident,
     MessageKind,
     MessageStatus,
     OutboxMessage,
 )
+from monitoring.models.outbox import OutboxMessageQuerySet
+from monitoring.quiet import held, suppression
 
 log = structlog.get_logger(__name__)
 
@@ -33,8 +37,6 @@ CALLS_TO_ONE = 16
 GROUP_MAX = 1_000
 AHEAD = timedelta(seconds=10)
 """What is due so soon goes along with a group that is due now."""
-
-_GIVEN_UP_AT_ONCE = 1_000
 
 
 class NotReplayable(Exception):
@@ -76,7 +78,8 @@ def _lease_of(channel_id: int, room: int, now: datetime) -> list[Batch]:
         if not due:
             return []
         if endpoints.is_grouped(health.channel):
-            groups = [_group_of(due[0], now)]
+            # As they were written: every repeat has the same order, whatever was due first.
+            groups = [sorted(_group_of(due[0], now), key=lambda message: message.pk)]
         else:
             groups = [[message] for message in due]
         _take([message for group in groups for message in group], health.channel, now)
@@ -149,26 +152,12 @@ def _note_lost(messages: Sequence[OutboxMessage], channel: Channel) -> None:
         log.warning("delivery.lost", **log_ids(message))
 
 
-def give_up_expired(now: datetime) -> list[OutboxMessage]:
-    """Messages that were not delivered within their lifetime are dead: seen in the admin, and can be sent again."""
-    given_up = []
-    for message in OutboxMessage.objects.expired(now).select_related("channel")[:_GIVEN_UP_AT_ONCE]:
-        never = "never sent" if message.channel.is_enabled else "the channel is disabled"
-        reason = f"not delivered in time: {message.reason or never}"[:500]
-        still_waiting = OutboxMessage.objects.expired(now).filter(pk=message.pk)
-        if still_waiting.update(status=MessageStatus.DEAD, reason=reason):
-            message.status, message.reason = MessageStatus.DEAD, reason
-            given_up.append(message)
-            log.error("delivery.dead", reason=reason, **log_ids(message))
-    return given_up
-
-
 def supersede_unsent(now: datetime) -> int:
     """Who was never told that it began need not be told that it is over; and what is over need not be said to go on.
 
     Only what was never tried is dropped: what a receiver may have is settled first.
     """
-    waiting = OutboxMessage.objects.filter(status__in=(MessageStatus.PENDING, MessageStatus.SUPPRESSED))
+    waiting = OutboxMessage.objects.waiting()
     if not waiting.exclude(kind__in=(MessageKind.TRIGGER, MessageKind.TEST)).exists():
         # The usual case, asked many times in a second: only news waits.
         return 0
@@ -206,26 +195,47 @@ def _supersede(rows: QuerySet[OutboxMessage], reason: str) -> int:
 def replay(message_id: UUID, *, now: datetime) -> OutboxMessage:
     """Give a dead message, and what was dropped with it, a new life. Raises NotReplayable."""
     with transaction.atomic():
+        found = OutboxMessage.objects.get(pk=message_id)
+        incident = locking.locked(found.incident_id) if found.incident_id else None
+        # Nobody takes or records a message of this channel meanwhile.
+        endpoints.locked(endpoints.known([found.channel_id]))
         message = (
-            OutboxMessage.objects.select_for_update(of=("self",)).select_related("channel").get(pk=message_id)
+            OutboxMessage.objects.select_for_update(of=("self",)).select_related("channel").get(pk=found.pk)
         )
-        if message.status != MessageStatus.DEAD:
-            raise NotReplayable(f"It is {message.status}; only dead messages can be sent again.")
         later = OutboxMessage.objects.filter(
             incident=message.incident_id, channel=message.channel_id, seq__gt=message.seq
         ).exclude(incident=None)
-        if later.filter(status=MessageStatus.DELIVERED).exists():
-            raise NotReplayable("A later message of this incident has arrived; this one would open it again.")
+        if reason := _why_not(message, incident, later):
+            raise NotReplayable(reason)
         life = {
             "status": MessageStatus.PENDING,
             "batch": None,
             "not_before": now,
             "expires_at": now + OutboxMessage.LIFETIME,
         }
-        later.filter(status=MessageStatus.SUPERSEDED).update(**life)
+        later.ends_of_untold().exclude(reason=held.NEWER).update(**life)
         OutboxMessage.objects.filter(pk=message.pk).update(**life)
+        if incident is not None:
+            suppression.apply(incident, now)
         transaction.on_commit(lambda: log.info("delivery.replayed", **log_ids(message)))
     return message
+
+
+def _why_not(message: OutboxMessage, incident: Incident | None, later: OutboxMessageQuerySet) -> str:
+    if message.status != MessageStatus.DEAD:
+        return f"It is {message.status}; only dead messages can be sent again."
+    if later.filter(status__in=(MessageStatus.DELIVERED, MessageStatus.LEASED)).exists():
+        return "A later message of this incident has arrived or is on its way; this one would open it again."
+    if incident is None or incident.is_open or message.kind == MessageKind.RESOLVE:
+        return ""
+    others = incident.messages.filter(channel=message.channel_id, kind=MessageKind.TRIGGER).exclude(
+        pk=message.pk
+    )
+    if others.filter(Q(status=MessageStatus.DELIVERED) | Q(held.doubtful())).exists():
+        return (
+            "The incident is over, and this channel heard that it began; what it says is not true any more."
+        )
+    return ""
 
 
 def log_ids(message: OutboxMessage) -> dict[str, object]:

@@ -2,17 +2,25 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import structlog
 from django.db import transaction
+from django.db.models import F, Min
 
 from monitoring import endpoints, metrics
 from monitoring.channels.channel import DeliveryError, excerpt
-from monitoring.models import AttemptOutcome, Channel, DeliveryAttempt, MessageStatus, OutboxMessage
+from monitoring.models import (
+    AttemptOutcome,
+    Channel,
+    DeliveryAttempt,
+    MessageKind,
+    MessageStatus,
+    OutboxMessage,
+)
 from monitoring.outbound import Answer
 from monitoring.outgoing.outbox import Batch, log_ids
 
@@ -75,8 +83,9 @@ def record(done: Sequence[Done], *, now: datetime) -> list[OutboxMessage]:
             calls = [_call_of(one) for one in done if one.batch.channel.pk == channel_id]
             if calls:
                 endpoints.judge(health, calls, now)
+        tried_since = _tried_since(done)
         for one in done:
-            for message, fate in _fates(one, now):
+            for message, fate in _fates(one, tried_since, now):
                 fates[fate].append(message)
         for fate, messages in fates.items():
             _write(fate, messages, now)
@@ -89,6 +98,15 @@ def record(done: Sequence[Done], *, now: datetime) -> list[OutboxMessage]:
     for one in done:
         _report(one)
     return [message for fate, dead in fates.items() if fate.status == MessageStatus.DEAD for message in dead]
+
+
+def without_details(one: Done, mistake: Exception) -> Done:
+    """Nothing but whether it was taken: for what cannot be written down as it is, because of a mistake of our own."""
+    error = one.sent.error
+    if error is not None:
+        reason = f"our own error: {type(mistake).__name__}"
+        error = DeliveryError(reason, permanent=error.permanent, is_ambiguous=error.is_ambiguous)
+    return replace(one, sent=Sent(one.sent.seconds, error=error, is_ours=error is not None))
 
 
 def _still_ours(done: Sequence[Done]) -> list[Done]:
@@ -106,18 +124,43 @@ def _still_ours(done: Sequence[Done]) -> list[Done]:
 
 
 def _call_of(one: Done) -> endpoints.Call:
-    return endpoints.Call(one.sent.error, one.batch.is_probe, one.sent.is_ours)
+    # Somebody tries out an address: its failure is no reason to leave the channel alone.
+    says_nothing = one.sent.is_ours or _is_test(one)
+    return endpoints.Call(one.sent.error, one.batch.is_probe, says_nothing)
 
 
-def _fates(one: Done, now: datetime) -> Iterable[tuple[OutboxMessage, _Fate]]:
+def _is_test(one: Done) -> bool:
+    return one.batch.messages[0].kind == MessageKind.TEST
+
+
+def _tried_since(done: Sequence[Done]) -> dict[UUID, datetime]:
+    """When messages that failed again were tried first, since they were written, given back or sent again."""
+    failed = [one.batch.messages[0] for one in done if one.sent.outcome == AttemptOutcome.FAILED]
+    repeated = [message.pk for message in failed if message.attempt_count > 1]
+    if not repeated:
+        return {}
+    tried = DeliveryAttempt.objects.filter(
+        message__in=repeated, started_at__gte=F("message__expires_at") - OutboxMessage.LIFETIME
+    )
+    return dict(tried.order_by().values_list("message").annotate(Min("started_at")))
+
+
+def _fates(
+    one: Done, tried_since: Mapping[UUID, datetime], now: datetime
+) -> Iterable[tuple[OutboxMessage, _Fate]]:
     error, messages = one.sent.error, one.batch.messages
     if error is None:
         return [(message, _Fate(MessageStatus.DELIVERED)) for message in messages]
     reason = error.reason[:500]
+    if _is_test(one):
+        # Who sent it waits for the answer; another try, hours later, would be seen by nobody.
+        return [(message, _Fate(MessageStatus.DEAD, reason)) for message in messages]
     if error.permanent:
         return _halves(one, reason, now) or [(one, _Fate(MessageStatus.DEAD, reason)) for one in messages]
     leader = messages[0]
-    delay = backoff_seconds(leader.attempt_count, age=now - leader.created_at)
+    # Not since it was written: what waited for its group, for hours or for a silence is as urgent as any other.
+    age = now - tried_since.get(leader.pk, one.started_at)
+    delay = backoff_seconds(leader.attempt_count, age=age)
     next_try = now + timedelta(seconds=max(delay, error.retry_after or 0.0))
     return [(message, _later(message, reason, next_try, now)) for message in messages]
 
@@ -140,7 +183,7 @@ def _halves(one: Done, reason: str, now: datetime) -> list[tuple[OutboxMessage, 
 
 
 def backoff_seconds(attempt_count: int, *, age: timedelta, jitter: float | None = None) -> float:
-    """How long to wait after this many attempts; `jitter` in [0.5, 1.5], random by default, spreads the crowd."""
+    """How long to wait after this many attempts; age: since the first. `jitter` in [0.5, 1.5] spreads the crowd."""
     cap = URGENT_CAP_SECONDS if age < URGENT_FOR else CAP_SECONDS
     factor = _random.uniform(0.5, 1.5) if jitter is None else jitter
     # Beyond 2^10 the cap holds anyway, and 2.0 ** 2000 would overflow.

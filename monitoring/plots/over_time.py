@@ -2,17 +2,22 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import groupby
 
 from monitoring.models import Incident, Marker
 from monitoring.plots.reading import Stretch, Trace, style_of
 from triageops import charts, wording
+from triageops.charts.time import stamp
 
 # What lies beyond is drawn at the edge: nobody needs to tell ten times too much from a million times.
 _LEAST_DRAWN, _MOST_DRAWN = 1e-4, 10.0
 _MARKS_BESIDE = 8
 """Names of marks that fit beside each other, on a narrow screen too."""
+_ONSET, _FOUND = "onset", "found"
+_SIDES = {_ONSET: "right", _FOUND: "left"}
+"""How the names of two lines that stand close together are aligned: each on its own side."""
 _TONES: Sequence[charts.Tone] = ("neutral", "good", "look", "harm")
 _LEARNT, _FIXED = "usual", "allowed"
 
@@ -31,7 +36,7 @@ def metric_chart(
     shown = list(incidents)
     near = (trace.end - trace.start) / _MARKS_BESIDE
     known = [marker for marker in markers if marker.concerns(trace.labels)]
-    return charts.lines(
+    drawn = charts.lines(
         key="metric",
         title=title or _metric_title(trace, shown, usual),
         series=[
@@ -54,13 +59,14 @@ def metric_chart(
         empty="The values of each closed bucket of time will appear here, beside what is "
         f"{usual}. The first one comes when a bucket with records is closed.",
     )
+    return _in_time(drawn, trace, shown)
 
 
-def evidence_chart(trace: Trace, incidents: Iterable[Incident]) -> charts.Chart:
+def evidence_chart(trace: Trace, incidents: Sequence[Incident]) -> charts.Chart:
     watched = [one for one in trace.stretches if one.is_watched]
     highest = max((one.log_evidence for one in watched if one.log_evidence is not None), default=-math.inf)
     is_found = highest >= 0 or any(one.is_found for one in watched)
-    return charts.lines(
+    drawn = charts.lines(
         key="evidence",
         title="The evidence reached the alarm line" if is_found else "The evidence is below the alarm line",
         series=[
@@ -71,13 +77,36 @@ def evidence_chart(trace: Trace, incidents: Iterable[Incident]) -> charts.Chart:
             )
         ],
         unit="evidence that something changed, on a logarithmic scale: at 1 there is an alarm, and it begins anew; more "
-        "than 10 is drawn as 10",
+        "than 10 is drawn as 10, and less than 0.0001 as 0.0001",
         marks=_apart(_marks_of(incidents), (trace.end - trace.start) / _MARKS_BESIDE),
         levels=[charts.Level(1.0, "alarm line", "harm")],
         is_log=True,
         bounds=(_LEAST_DRAWN, _MOST_DRAWN),
         empty="The evidence that something has changed will appear here, on a logarithmic scale.",
     )
+    return _in_time(drawn, trace, incidents)
+
+
+def _in_time(chart: charts.Chart, trace: Trace, incidents: Iterable[Incident]) -> charts.Chart:
+    """From the first that is known to the end of what was asked for: alike in both pictures, and with room for the marks."""
+    if not chart.options:
+        return chart
+    began = [one.onset_at for one in incidents if one.onset_at >= trace.start]
+    start = min([trace.stretches[0].at, *began])
+    axis = {**chart.options["xAxis"], "min": stamp(start), "max": stamp(trace.end)}
+    *series, notes = chart.options["series"]
+    late = stamp(trace.end - (trace.end - start) / _MARKS_BESIDE)
+    lines = [_on_its_side(one, late) for one in notes["markLine"]["data"]]
+    notes = {**notes, "markLine": {**notes["markLine"], "data": lines}}
+    return replace(chart, options={**chart.options, "xAxis": axis, "series": [*series, notes]})
+
+
+def _on_its_side(line: charts.Options, late: int) -> charts.Options:
+    """late: from here on a name has no room at the right of its line."""
+    if "xAxis" not in line:
+        return line
+    side = "right" if line["xAxis"] > late else _SIDES.get(line["name"], "center")
+    return {**line, "label": {**line["label"], "align": side}}
 
 
 def _metric_title(trace: Trace, incidents: Sequence[Incident], usual: str) -> str:
@@ -119,8 +148,8 @@ def _marks_of(incidents: Iterable[Incident]) -> list[charts.Mark]:
     if newest is None:
         return []
     return [
-        charts.Mark(newest.onset_at, "onset", "look"),
-        charts.Mark(newest.opened_at, "found", "harm"),
+        charts.Mark(newest.onset_at, _ONSET, "look"),
+        charts.Mark(newest.opened_at, _FOUND, "harm"),
     ]
 
 
@@ -139,7 +168,7 @@ def _apart(marks: Sequence[charts.Mark], near: timedelta) -> list[charts.Mark]:
     """Those whose names would lie on each other are one, with the names of all and the most urgent tone."""
     groups: list[list[charts.Mark]] = []
     for one in sorted(marks, key=lambda mark: mark.at):
-        if groups and one.at - groups[-1][0].at < near:
+        if groups and one.at - groups[-1][0].at < (near / 8 if _is_pair(groups[-1], one) else near):
             groups[-1].append(one)
         else:
             groups.append([one])
@@ -151,6 +180,11 @@ def _apart(marks: Sequence[charts.Mark], near: timedelta) -> list[charts.Mark]:
         )
         for several in groups
     ]
+
+
+def _is_pair(before: Sequence[charts.Mark], one: charts.Mark) -> bool:
+    """Whose names stand at the left and at the right of their lines."""
+    return [mark.label for mark in before] == [_ONSET] and one.label == _FOUND
 
 
 def _spans_of(incidents: Iterable[Incident], now: datetime) -> list[charts.Span]:
@@ -168,6 +202,7 @@ def _frozen(trace: Trace) -> list[charts.Span]:
 
 
 def _drawn(one: Stretch) -> float | None:
+    """None where no record came, or none counted: nothing was watched, and the line has a gap."""
     if one.log_evidence is None:
-        return _LEAST_DRAWN
+        return _LEAST_DRAWN if one.n and not one.is_frozen else None
     return min(_MOST_DRAWN, max(_LEAST_DRAWN, math.exp(min(one.log_evidence, 50.0))))

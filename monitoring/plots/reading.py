@@ -16,7 +16,8 @@ from triageops.stats.interval import mean_interval
 from triageops.stats.moments import Moments
 from triageops.wording import Style
 
-_BEFORE_ONSET = timedelta(hours=6)
+_DETECTIONS, _LEAST_BUCKETS, _LEAST_PART = 3, 20, 8
+"""Around an incident so many times what its detection took, so many buckets, and such a part of all that is shown."""
 _MOST_POINTS = 150
 _Z = 1.96
 _LATELY = 3
@@ -150,9 +151,11 @@ def steps_in(length: timedelta) -> timedelta:
 
 
 def around(incident: Incident, now: datetime) -> tuple[datetime, datetime]:
-    """The stretch of time that explains an incident."""
-    end = incident.resolved_at or now
-    return incident.onset_at - _BEFORE_ONSET, end + timedelta(hours=1)
+    """The stretch of time that explains an incident: what was before the onset, and after the end if it is over."""
+    detection = _DETECTIONS * (incident.opened_at - incident.onset_at)
+    beside = max(detection, timedelta(seconds=_LEAST_BUCKETS * settings.BUCKET_SECONDS))
+    end = now if incident.resolved_at is None else min(now, incident.resolved_at + beside)
+    return incident.onset_at - max(beside, (end - incident.onset_at) / _LEAST_PART), end
 
 
 def style_of(monitor: Monitor) -> Style:

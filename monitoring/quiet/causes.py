@@ -11,7 +11,7 @@ import structlog
 from django.db.models import F, Model, Q
 
 from monitoring.history import flags
-from monitoring.labels import labels_of
+from monitoring.labels import labels_of, matched_labels_of
 from monitoring.models import (
     CANARY_METRIC,
     Flag,
@@ -31,6 +31,9 @@ from monitoring.slices import ALL
 from monitoring.sources import VOLUME
 
 log = structlog.get_logger(__name__)
+
+UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
+"""What a row raises whose stored values are not of the shape that they must have."""
 
 _Row = TypeVar("_Row", bound=Model)
 _Found = TypeVar("_Found")
@@ -86,20 +89,27 @@ def read(now: datetime) -> Standing:
 def of_one(incident: Incident, now: datetime) -> Causes:
     """Everything that holds for it."""
     standing = read(now)
-    return of_each([incident], standing, _sources_for(incident, standing.rules))[0]
+    return of_known(incident, standing, _sources_for(incident, standing.rules))
 
 
 def of_all(incidents: Iterable[Incident], now: datetime) -> list[Causes]:
     """For all unresolved incidents, as `unresolved` reads them."""
-    rows = list(incidents)
-    standing = read(now)
-    sources = Sources(standing.rules, _held_by())
-    sources.add(party_of(one) for one in rows if one.is_open)
-    return of_each(rows, standing, sources)
+    rows, standing = list(incidents), read(now)
+    return of_each(rows, standing, sources_among(rows, standing.rules))
+
+
+def sources_among(incidents: Iterable[Incident], rules: tuple[Rule, ...]) -> Sources:
+    """Those of them that may hold others back."""
+    sources = Sources(rules, held_by())
+    parties = (_unless_broken(one, party_of) for one in incidents if one.is_open)
+    sources.add(party for party in parties if party is not None)
+    return sources
 
 
 def of_each(incidents: Iterable[Incident], standing: Standing, sources: Sources) -> list[Causes]:
-    return [_causes(one, standing, sources) for one in incidents]
+    """Nothing for one that cannot be read: the others must not wait for it."""
+    found = (_unless_broken(one, lambda one: of_known(one, standing, sources)) for one in incidents)
+    return [{} if causes is None else causes for causes in found]
 
 
 def strongest(causes: Causes) -> Cause | None:
@@ -137,14 +147,15 @@ def party_of(incident: Incident) -> Party:
     )
 
 
-def _causes(incident: Incident, standing: Standing, sources: Sources) -> Causes:
+def of_known(incident: Incident, standing: Standing, sources: Sources) -> Causes:
     party = party_of(incident)
     found: Causes = {}
     if party.metric == CANARY_METRIC and party.signal != Signal.CHECK:
         # The product's own test of its delivery: nobody hears it, and holding it back would look like a failure.
         return found
+    labels = matched_labels_of(incident, party.labels)
     for held in standing.held:
-        if matches_all(held.matchers, party.labels):
+        if matches_all(held.matchers, labels):
             found.setdefault(held.cause.kind, []).append(held.cause)
     inhibition = sources.holding(party)
     if inhibition is not None:
@@ -169,7 +180,7 @@ def _sources_for(incident: Incident, rules: tuple[Rule, ...]) -> Sources:
             wanted |= Q(monitor__metric__in=(ERROR, VOLUME)) & _same_place(party)
         rows = rows.filter(wanted)
     found = [party_of(one) for one in rows if one.pk != incident.pk]
-    sources = Sources(rules, _held_by() if found else {})
+    sources = Sources(rules, held_by() if found else {})
     sources.add(found)
     return sources
 
@@ -182,7 +193,8 @@ def _same_place(party: Party) -> Q:
     return same
 
 
-def _held_by() -> dict[UUID, UUID]:
+def held_by() -> dict[UUID, UUID]:
+    """Which open incident is held back by which other."""
     rows = IncidentFlag.objects.active().filter(kind=Flag.INHIBITED)
     found = {}
     for pk, cause in rows.values_list("incident", "cause"):
@@ -215,6 +227,14 @@ def _matchers(stored: Iterable[Any]) -> Iterator[Matcher]:
     """As people write them, or in the shape of Alertmanager's API."""
     for one in stored:
         yield from parse(one) if isinstance(one, str) else [from_api(one)]
+
+
+def _unless_broken(incident: Incident, reader: Callable[[Incident], _Found]) -> _Found | None:
+    try:
+        return reader(incident)
+    except UNREADABLE:
+        log.exception("suppression.broken", incident_id=str(incident.pk))
+        return None
 
 
 def _read(row: _Row, now: datetime, reader: Callable[[_Row, datetime], _Found]) -> _Found | None:

@@ -1,6 +1,7 @@
 """Silences: made, changed and ended by people and by Alertmanager's API, with Alertmanager's meaning.
 
-What holds is put right at once for up to AT_ONCE open incidents; the sweep does the rest within seconds.
+Messages are held back in the transaction of the change. Flags, and what is given back, follow: at once for up to AT_ONCE
+open incidents, for the rest within seconds by the sweep.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,9 +12,11 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 
-from monitoring.labels import labels_of
-from monitoring.models import Incident, Silence
+from monitoring.labels import INCIDENT
+from monitoring.models import Incident, IncidentState, Silence
 from monitoring.quiet import suppression
+from monitoring.quiet.everything import takes_any
+from monitoring.quiet.waking import mirror_soon
 from monitoring.routing.matchers import MATCHERS_MAX, Matcher, Operator, as_text, from_api
 
 log = structlog.get_logger(__name__)
@@ -32,6 +35,10 @@ class InvalidSilence(ValueError):
         super().__init__(detail)
         self.field = field
         self.detail = detail
+
+
+class IncidentOver(InvalidSilence):
+    """The only incident that it would be about is over."""
 
 
 class SilenceOver(Exception):
@@ -88,7 +95,8 @@ def change(
         silence.ends_at, silence.comment, silence.created_by = ends_at, comment, created_by
         silence.updated_at = now
         silence.save(update_fields=["starts_at", "ends_at", "comment", "created_by", "updated_at"])
-        _after_commit(silence, now)
+        suppression.hold_at_once(now)
+        _after_commit(now)
         transaction.on_commit(partial(log.info, "silence.changed", silence_id=str(silence.pk)))
     return silence
 
@@ -106,8 +114,13 @@ def end(silence_id: UUID, *, by: str, now: datetime) -> Silence:
 def again(silence_id: UUID, *, length: timedelta, created_by: str, now: datetime) -> Silence:
     """The same once more, from now on. Raises InvalidSilence or Silence.DoesNotExist."""
     former = Silence.objects.get(pk=silence_id)
+    matchers = matchers_of(former)
+    incident_id = incident_in(matchers)
+    incident = Incident.objects.filter(pk=incident_id).first() if incident_id else None
+    if incident is not None:
+        exactly(incident)
     return make(
-        matchers_of(former),
+        matchers,
         starts_at=now,
         ends_at=now + length,
         comment=former.comment,
@@ -121,10 +134,22 @@ def matchers_of(silence: Silence) -> list[Matcher]:
 
 
 def exactly(incident: Incident) -> list[Matcher]:
-    """Matchers of this incident and of those with the same labels; not of its severity, which may rise meanwhile."""
-    labels = labels_of(incident)
-    labels.pop("severity", None)
-    return [Matcher(name, Operator.EQUAL, value) for name, value in sorted(labels.items())][:MATCHERS_MAX]
+    """The matcher of this incident and of no other, whatever becomes of its labels. Raises IncidentOver."""
+    if incident.state == IncidentState.RESOLVED:
+        raise IncidentOver(
+            "matchers",
+            "This incident is over: nobody is told more of it than that, and it has nothing to silence.",
+        )
+    return [Matcher(INCIDENT, Operator.EQUAL, str(incident.pk))]
+
+
+def incident_in(matchers: Iterable[Matcher]) -> UUID | None:
+    """The only one that they are about; None: they are about labels."""
+    named = [one.value for one in matchers if one.name == INCIDENT and one.op == Operator.EQUAL]
+    try:
+        return UUID(named[0]) if named else None
+    except ValueError:
+        return None
 
 
 def check(
@@ -137,17 +162,7 @@ def check(
     now: datetime,
 ) -> None:
     """Raises InvalidSilence."""
-    if not matchers:
-        raise InvalidSilence(
-            "matchers", 'A silence needs at least one matcher, such as alertname="helpfulness".'
-        )
-    if len(matchers) > MATCHERS_MAX:
-        raise InvalidSilence("matchers", f"There are {len(matchers)} matchers; the most is {MATCHERS_MAX}.")
-    if all(one.matches({}) for one in matchers):
-        raise InvalidSilence(
-            "matchers",
-            "At least one matcher must not match the empty string: these would silence nearly everything.",
-        )
+    _check_matchers(matchers)
     if ends_at <= now:
         raise InvalidSilence("ends_at", "The end cannot be in the past.")
     if ends_at <= starts_at:
@@ -161,6 +176,26 @@ def check(
             raise InvalidSilence(name, f"The text has {len(text)} characters; the most is {most}.")
         if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
             raise InvalidSilence(name, "The text holds a NUL character or half a surrogate pair; remove it.")
+
+
+def _check_matchers(matchers: Sequence[Matcher]) -> None:
+    if not matchers:
+        raise InvalidSilence(
+            "matchers", 'A silence needs at least one matcher, such as alertname="helpfulness".'
+        )
+    if len(matchers) > MATCHERS_MAX:
+        raise InvalidSilence("matchers", f"There are {len(matchers)} matchers; the most is {MATCHERS_MAX}.")
+    if all(one.matches({}) for one in matchers):
+        raise InvalidSilence(
+            "matchers",
+            "At least one matcher must not match the empty string: these would silence nearly everything.",
+        )
+    if all(one.matches({}) or takes_any(one) for one in matchers):
+        raise InvalidSilence(
+            "matchers",
+            "These match whatever the labels say, and would silence nearly everything: name values, or plan a maintenance "
+            "window.",
+        )
 
 
 def state_of(silence: Silence, now: datetime) -> str:
@@ -187,7 +222,8 @@ def _create(
         created_at=now,
         updated_at=now,
     )
-    _after_commit(silence, now)
+    suppression.hold_at_once(now)
+    _after_commit(now)
     transaction.on_commit(partial(log.info, "silence.made", silence_id=str(silence.pk)))
     return silence
 
@@ -196,7 +232,7 @@ def _end(silence: Silence, by: str, now: datetime) -> None:
     silence.starts_at, silence.ends_at = min(silence.starts_at, now), now
     silence.updated_at, silence.ended_by = now, by[:NAME_MAX]
     silence.save(update_fields=["starts_at", "ends_at", "updated_at", "ended_by"])
-    _after_commit(silence, now)
+    _after_commit(now)
     transaction.on_commit(partial(log.info, "silence.ended", silence_id=str(silence.pk)))
 
 
@@ -212,6 +248,7 @@ def _is_same(
     return int(starts_at.timestamp()) == int(silence.starts_at.timestamp()) and ends_at >= now
 
 
-def _after_commit(silence: Silence, now: datetime) -> None:
+def _after_commit(now: datetime) -> None:
     """By then it can be seen by those that open incidents, so that none slips through."""
     transaction.on_commit(lambda: suppression.tend(now, AT_ONCE) and None)
+    transaction.on_commit(mirror_soon)

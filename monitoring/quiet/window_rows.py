@@ -23,7 +23,7 @@ def save(window: MaintenanceWindow, *, now: datetime) -> MaintenanceWindow:
     try:
         with suppression.changing():
             window.save()
-            _after_commit(now)
+            _hold_and_tend(now)
             transaction.on_commit(partial(log.info, "window.saved", window_id=window.pk))
     except IntegrityError:
         raise NameTaken(window.name) from None
@@ -34,8 +34,9 @@ def remove(window: MaintenanceWindow, *, now: datetime) -> None:
     with suppression.changing():
         transaction.on_commit(partial(log.info, "window.removed", window_id=window.pk))
         window.delete()
-        _after_commit(now)
+        _hold_and_tend(now)
 
 
-def _after_commit(now: datetime) -> None:
+def _hold_and_tend(now: datetime) -> None:
+    suppression.hold_at_once(now)
     transaction.on_commit(lambda: suppression.tend(now, AT_ONCE) and None)

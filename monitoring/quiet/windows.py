@@ -1,12 +1,15 @@
 """Maintenance windows: when they are open, and in plain words."""
 
-from datetime import date, datetime, time, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 
 from monitoring.models import MaintenanceWindow
 from monitoring.models.silence import Repeats
+from monitoring.quiet.everything import say_nothing
 from monitoring.routing.clock import InvalidHours, zone_named
 from monitoring.routing.matchers import InvalidMatcher, Matcher, from_api
 from monitoring.routing.timing import DAYS, Recurrence
@@ -17,15 +20,23 @@ Span = tuple[datetime, datetime]
 AHEAD = timedelta(days=400)
 """How far the next time is looked for: longer than any month without the wanted day."""
 
+_YEARS = datetime(2023, 1, 1, tzinfo=UTC), datetime(2025, 12, 31, tzinfo=UTC)
+"""With a leap year in it; every sort of window opens several times."""
+
 _NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 def open_at(window: MaintenanceWindow, at: datetime) -> Span | None:
-    """From when to when it is open at that time; None: it is not."""
+    """From when to when it is open at that time; None: it is not. It ends when it really closes.
+
+    Times that touch, as those of one that was stored when nothing forbade it, or when clocks change, are one.
+    """
     if not window.is_enabled:
         return None
     if window.repeats != Repeats.ONCE:
-        return recurrence_of(window).active_at(at)
+        recurrence = recurrence_of(window)
+        found = recurrence.active_at(at)
+        return None if found is None else (found[0], _closes_at(recurrence, found[1]))
     span = _once(window)
     return span if span[0] <= at < span[1] else None
 
@@ -49,6 +60,15 @@ def next_after(window: MaintenanceWindow, at: datetime) -> Span | None:
             return found[0]
         start += step
     return None
+
+
+def shortest_gap(recurrence: Recurrence) -> timedelta:
+    """From one opening to the next, by the calendar, of any year."""
+    momentary = replace(
+        recurrence, zone="UTC", duration=timedelta(minutes=1), valid_from=None, valid_until=None
+    )
+    openings = [start for start, _ in momentary.occurrences(*_YEARS)]
+    return min(later - earlier for earlier, later in pairwise(openings))
 
 
 def recurrence_of(window: MaintenanceWindow) -> Recurrence:
@@ -100,7 +120,11 @@ def check(window: MaintenanceWindow) -> None:
     if window.ends_at is not None and window.ends_at <= window.starts_at:
         mistakes["ends_at"] = "It must end after it begins."
     try:
-        matchers_of(window)
+        wanted = matchers_of(window)
+        if wanted and say_nothing(wanted):
+            mistakes["matchers"] = (
+                "These match whatever the labels say: leave them empty if everything is meant."
+            )
     except InvalidMatcher as error:
         mistakes["matchers"] = str(error)
     if mistakes:
@@ -161,8 +185,23 @@ def _mistakes_of_recurrence(window: MaintenanceWindow) -> dict[str, str]:
             return {name: f"Choose days, for example sat, sun; the days are {', '.join(DAYS)}."}
         if window.repeats == Repeats.MONTHLY and window.month_day is None:
             return {name: "Choose a day of the month, 1 to 31."}
-        recurrence_of(window)
+        recurrence = recurrence_of(window)
     except InvalidHours as error:
         is_length = not 0 < window.duration_seconds <= 31 * 86_400
         return {"duration_seconds" if is_length else name: str(error)}
+    gap = shortest_gap(recurrence)
+    if recurrence.duration >= gap:
+        soonest = wording.seconds(gap.total_seconds())
+        return {
+            "duration_seconds": f"It opens again {soonest} later, before it has closed: choose less than {soonest}, or a "
+            "window that does not repeat."
+        }
     return {}
+
+
+def _closes_at(recurrence: Recurrence, end: datetime) -> datetime:
+    """As far ahead as `AHEAD` where it closes later, or never."""
+    limit = end + AHEAD
+    while end < limit and (following := recurrence.active_at(end)) is not None:
+        end = following[1]
+    return end

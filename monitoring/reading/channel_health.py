@@ -3,6 +3,7 @@
 Big tables are read from their newest end, at most so many rows of each.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,21 +27,28 @@ WINDOW = timedelta(hours=24)
 MOST_ATTEMPTS = 20_000
 MOST_MESSAGES = 20_000
 _LATE = timedelta(minutes=2)
+_OF_LIBRARIES = re.compile(
+    r"<?(urllib3\.\w+\.)*HTTPS?Connection(\([^)]*\))?( object at 0x\w+>)?: |\[Errno -?\d+\] "
+)
 
 
 class Condition(StrEnum):
-    """unused: nothing was sent yet. held: the receiver asked for a pause. resting: the circuit breaker is open."""
+    """unused: nothing was sent yet. held: the receiver asked for a pause. resting: it failed so often that it is left alone.
+
+    refusing: the last message was not taken, and is not sent again.
+    """
 
     WORKS = "works"
     UNUSED = "unused"
     DISABLED = "disabled"
     RESTING = "resting"
     FAILING = "failing"
+    REFUSING = "refusing"
     HELD = "held"
     BEHIND = "behind"
 
 
-BAD = frozenset({Condition.RESTING, Condition.FAILING})
+BAD = frozenset({Condition.RESTING, Condition.FAILING, Condition.REFUSING})
 
 
 @dataclass(frozen=True)
@@ -75,12 +83,20 @@ class Standing:
     last_failure: DeliveryAttempt | None = None
 
     @property
+    def is_bad(self) -> bool:
+        return self.condition in BAD
+
+    @property
     def last_success_at(self) -> datetime | None:
         return self.health.last_success_at if self.health else None
 
     @property
     def last_failure_at(self) -> datetime | None:
         return self.health.last_failure_at if self.health else None
+
+    @property
+    def last_reason(self) -> str:
+        return in_words(self.health.last_reason) if self.health else ""
 
     @property
     def attempt_count(self) -> int:
@@ -125,6 +141,8 @@ def condition_of(
         return Condition.RESTING
     if health is not None and health.failure_count > 0:
         return Condition.FAILING
+    if health is not None and _was_refused(health):
+        return Condition.REFUSING
     if health is not None and health.refilled_at is not None and health.refilled_at > now:
         return Condition.HELD
     if waiting.oldest is not None and now - waiting.oldest > _LATE:
@@ -132,6 +150,17 @@ def condition_of(
     if health is None or (health.last_success_at is None and health.last_failure_at is None):
         return Condition.UNUSED
     return Condition.WORKS
+
+
+def _was_refused(health: ChannelHealth) -> bool:
+    """What came last was no success. Refusals for good are no failures in a row: the receiver answers."""
+    failed, succeeded = health.last_failure_at, health.last_success_at
+    return failed is not None and (succeeded is None or succeeded < failed)
+
+
+def in_words(reason: str) -> str:
+    """Without the names that a library gives to its connections and errors."""
+    return _OF_LIBRARIES.sub("", reason).strip()
 
 
 def _attempts(ids: Sequence[int], now: datetime) -> QuerySet[DeliveryAttempt]:

@@ -29,7 +29,7 @@ from triageops import wording
 FOLD_FROM = 4
 """So many incidents of one story are shown as one line."""
 
-_GRAVITY = {Severity.CRITICAL: 0, Severity.ERROR: 1, Severity.WARNING: 2, Severity.INFO: 3}
+GRAVITY = {Severity.CRITICAL: 0, Severity.ERROR: 1, Severity.WARNING: 2, Severity.INFO: 3}
 
 
 class Need(IntEnum):
@@ -67,7 +67,7 @@ class Entry(NamedTuple):
 
     @property
     def urgency(self) -> tuple[int, int, datetime]:
-        return _GRAVITY[Severity(self.severity)], self.need, self.opened_at
+        return GRAVITY[Severity(self.severity)], self.need, self.opened_at
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
+from unicodedata import bidirectional
 
 from monitoring.models import (
     EventKind,
@@ -21,6 +22,8 @@ from triageops import wording
 
 OF_SILENCE = "silence:"
 """How the cause of a flag begins that a silence has set."""
+
+_FROM_THE_RIGHT = frozenset({"R", "AL", "AN", "RLE", "RLO", "LRO", "LRE"})
 
 FLAG_WORDS: Mapping[str, str] = {
     Flag.SILENCED: "silenced",
@@ -64,11 +67,17 @@ def _standing(incident: Incident, now: datetime) -> str:
 def _found(incident: Incident) -> str:
     if incident.monitor_id is None:
         # The title of a halt tells its numbers, in the past tense; a report has the words of its source.
-        return f"{capital(incident.title).rstrip('.')}."
-    head, effect = capital(incident.title), size_text(incident)
+        return f"{isolated(capital(incident.title).rstrip('.'))}."
+    head, effect = isolated(capital(incident.title)), size_text(incident)
     found = f"{head}: {effect}." if effect else f"{head}."
     # Titles are written while it lasts: “score is below 0.8”.
     return found if incident.state != IncidentState.RESOLVED else found.replace(" is ", " was ", 1)
+
+
+def isolated(text: str) -> str:
+    """As <bdi> does it, for a sentence that is plain text: what is written from right to left turns nothing around it."""
+    turns = any(bidirectional(one) in _FROM_THE_RIGHT for one in text)
+    return f"\N{FIRST STRONG ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}" if turns else text
 
 
 def comments_of(flags: Iterable[IncidentFlag]) -> Mapping[str, str]:
@@ -162,6 +171,10 @@ def _of_undelivered(details: Mapping[str, Any]) -> str:
     return f"{details.get('channel')}" + (f"; {told} told instead" if told else "")
 
 
+def _of_rerouting(details: Mapping[str, Any]) -> str:
+    return f"{_names(details.get('told'))}; {details.get('why')}"
+
+
 def _of_reminder(details: Mapping[str, Any]) -> str:
     return f"number {details.get('number')}, to {_names(details.get('told')) or 'nobody'}"
 
@@ -183,6 +196,7 @@ _WRITERS: dict[EventKind, Callable[[Mapping[str, Any]], str]] = {
     EventKind.STEPPED: _of_step,
     EventKind.UNDELIVERED: _of_undelivered,
     EventKind.REMINDED: _of_reminder,
+    EventKind.REROUTED: _of_rerouting,
 }
 
 

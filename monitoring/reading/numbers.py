@@ -4,7 +4,7 @@ Months are those of UTC. Suspicions and what the canary planted are left out eve
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
@@ -63,7 +63,10 @@ class Durations:
 
 @dataclass(frozen=True)
 class Month:
-    """False alarms: incidents that a person called false; promised: most of them on average, by the budget."""
+    """False alarms: incidents that a person called false; promised: most of them on average, by the budget.
+
+    detect: without reports that name no onset. resolve: of those that are over.
+    """
 
     start: date
     severities: Mapping[str, int] = field(default_factory=dict)
@@ -147,10 +150,11 @@ def _facts(since: datetime) -> dict[date, dict[str, Any]]:
     acknowledged = IncidentEvent.objects.filter(incident=OuterRef("pk"), kind=EventKind.ACKNOWLEDGED)
     first = Subquery(acknowledged.order_by().values("incident").annotate(at=Min("at")).values("at"))
     spans = {
-        "detect": ("opened_at", "onset_at"),
         "acknowledge": ("first", "opened_at"),
         "resolve": ("resolved_at", "opened_at"),
     }
+    # A report without an onset begins when it comes: what its source needed to find it is not known.
+    is_known = Q(source="") | Q(onset_at__lt=F("opened_at"))
     wanted: dict[str, Any] = {}
     for name, (end, start) in spans.items():
         span = ExpressionWrapper(F(end) - F(start), output_field=DurationField())
@@ -159,13 +163,19 @@ def _facts(since: datetime) -> dict[date, dict[str, Any]]:
         wanted[f"{name}_n"] = Count(end)
     for name in Usefulness.values:
         wanted[name] = Count("pk", filter=Q(usefulness=name))
+    detected = Case(When(is_known, then=F("opened_at") - F("onset_at")), output_field=DurationField())
+    wanted |= {
+        "detect_median": Percentile(detected, 0.5),
+        "detect_p90": Percentile(detected, 0.9),
+        "detect_n": Count("pk", filter=is_known),
+    }
     wanted["false_count"] = Count(
         "pk", filter=Q(resolution=Resolution.FALSE_POSITIVE, monitor__isnull=False) & ~Q(signal=Signal.CHECK)
     )
     rows: Any = _incidents(since).annotate(first=first).values("month").annotate(**wanted)
     return {
         row["month"].date(): {
-            **{name: _durations(row, name) for name in spans},
+            **{name: _durations(row, name) for name in ("detect", *spans)},
             "judgements": Judgements(*(row[name] for name in ("useful", "noise", "expected"))),
             "false_count": row["false_count"],
         }
@@ -212,35 +222,3 @@ def _promised(since: date) -> dict[date, float]:
 def first_id(at: datetime) -> UUID:
     """The smallest id that a row (uuid7) made at this time can have: the primary key is in order of time."""
     return UUID(int=int(at.timestamp() * 1000) << 80)
-
-
-def rows_of(months: Iterable[Month]) -> list[dict[str, Any]]:
-    """Flat, for a table or CSV."""
-    return [
-        {
-            "month": f"{one.start:%Y-%m}",
-            "incidents": one.incident_count,
-            **{severity: one.severities.get(severity, 0) for severity in Severity.values},
-            **{
-                f"of_{origin}s" if origin != "reported" else origin: one.origins.get(origin, 0)
-                for origin in ORIGINS
-            },
-            "detect_median_seconds": one.detect.median,
-            "detect_p90_seconds": one.detect.p90,
-            "acknowledge_median_seconds": one.acknowledge.median,
-            "acknowledge_p90_seconds": one.acknowledge.p90,
-            "resolve_median_seconds": one.resolve.median,
-            "resolve_p90_seconds": one.resolve.p90,
-            "acknowledged_share": one.acknowledged_share,
-            "useful": one.judgements.useful,
-            "noise": one.judgements.noise,
-            "expected": one.judgements.expected,
-            "useful_share": one.judgements.precision,
-            "sent": one.sent_count,
-            "reminders": one.reminder_count,
-            "dead_letters": one.dead_count,
-            "false_alarms": one.false_count,
-            "false_alarms_promised": one.promised,
-        }
-        for one in months
-    ]

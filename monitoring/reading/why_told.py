@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from monitoring.channels.registry import kind_named
 from monitoring.models import (
     CANARY_METRIC,
     Channel,
@@ -17,6 +16,7 @@ from monitoring.models import (
     OutboxMessage,
     Resolution,
 )
+from monitoring.notifying.telling import takes_of
 from monitoring.routing.tree import Leaf, Node, Outcome, Verdict, explain, matching
 from triageops import wording
 
@@ -156,7 +156,7 @@ def _why_not(
     if incident.monitor is not None and incident.monitor.metric == CANARY_METRIC:
         yield "Routes tell nobody of what the canary planted."
         return
-    if MessageKind.TRIGGER not in _takes(channel):
+    if MessageKind.TRIGGER not in takes_of(channel):
         yield "This kind of channel does not take news of incidents."
     if not channel.is_enabled:
         yield "It is disabled" + (f": {channel.disabled_reason}" if channel.disabled_reason else "") + "."
@@ -174,13 +174,6 @@ def _why_not(
         yield "There are no routes."
         return
     yield from _of_routes(channel, root, verdicts, leaves)
-
-
-def _takes(channel: Channel) -> frozenset[str]:
-    try:
-        return kind_named(channel.kind).takes
-    except LookupError:
-        return frozenset()
 
 
 def _of_routes(

@@ -16,6 +16,10 @@ LINKS = ("runbook_url", "link")
 LINK_MAX = 2_000
 _TITLE_MAX = 300
 _UNFIT = re.compile("[\0\ud800-\udfff]")
+# What turns, hides or breaks the text around it: controls without tab and line ends, and the marks of writing direction.
+_UNSEEN = re.compile(
+    "[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
+)
 _LINK = re.compile(r"https?://[^\s\x00-\x1f\x7f]+\Z")
 
 
@@ -42,7 +46,9 @@ class Alert:
     @property
     def title(self) -> str:
         name = self.labels.get("alertname", "")
-        return (self.annotations.get("summary") or name or "Alert without a name")[:_TITLE_MAX]
+        return (clean_line(self.annotations.get("summary", "")) or name or "Alert without a name")[
+            :_TITLE_MAX
+        ]
 
     @property
     def severity(self) -> str:
@@ -86,24 +92,30 @@ def read_labels(given: object) -> dict[str, str]:
     if not isinstance(given, dict):
         raise InvalidAlert("labels", "They are not an object of texts.")
     labels = {}
-    for name, value in given.items():
-        if not isinstance(value, str):
+    for given_name, text in given.items():
+        name = _UNSEEN.sub("", given_name)
+        if not isinstance(text, str):
             raise InvalidAlert(f"labels.{_shown(name)}", "Its value is not a text.")
         if not name or len(name) > NAME_MAX or _UNFIT.search(name):
             raise InvalidAlert(
                 f"labels.{_shown(name)}", f"A name has 1 to {NAME_MAX} characters, none of them NUL."
             )
-        if len(value) > VALUE_MAX:
-            raise InvalidAlert(
-                f"labels.{_shown(name)}", f"It has {len(value)} characters; the most is {VALUE_MAX}."
-            )
-        if _UNFIT.search(value):
-            raise InvalidAlert(f"labels.{_shown(name)}", "It holds a NUL character or half a surrogate pair.")
+        value = _label_value(name, text)
         if value:
             labels[name] = value
     if len(labels) > LABELS_MAX:
         raise InvalidAlert("labels", f"There are {len(labels)} labels; the most is {LABELS_MAX}.")
     return labels
+
+
+def _label_value(name: str, text: str) -> str:
+    if len(text) > VALUE_MAX:
+        raise InvalidAlert(
+            f"labels.{_shown(name)}", f"It has {len(text)} characters; the most is {VALUE_MAX}."
+        )
+    if _UNFIT.search(text):
+        raise InvalidAlert(f"labels.{_shown(name)}", "It holds a NUL character or half a surrogate pair.")
+    return _UNSEEN.sub("", text)
 
 
 def fingerprint(labels: Mapping[str, str]) -> str:
@@ -113,14 +125,20 @@ def fingerprint(labels: Mapping[str, str]) -> str:
 
 
 def clean_text(text: str, most: int) -> str:
-    """As PostgreSQL and a page can hold it, cut at `most` characters."""
-    cleaned = _UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)
+    """As PostgreSQL and a page can hold it, without what turns or hides other text, cut at `most` characters."""
+    cleaned = _UNFIT.sub("\N{REPLACEMENT CHARACTER}", _UNSEEN.sub("", text))
     return cleaned if len(cleaned) <= most else cleaned[: most - 1] + "…"
+
+
+def clean_line(text: str) -> str:
+    """The same on one line; NUL is left to be refused."""
+    return re.sub(r"[\t\r\n]+", " ", _UNSEEN.sub("", text)).strip(" ")
 
 
 def clean_link(text: str) -> str:
     """Empty unless it is a web address: a link that is clicked must not run anything."""
-    return text if len(text) <= LINK_MAX and _LINK.match(text) and not _UNFIT.search(text) else ""
+    is_fit = not _UNFIT.search(text) and not _UNSEEN.search(text)
+    return text if len(text) <= LINK_MAX and is_fit and _LINK.match(text) else ""
 
 
 def _annotations(given: Mapping[str, Any]) -> dict[str, str]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
-from monitoring.labels import labels_of
+from monitoring.exports.masking import title_of
+from monitoring.labels import public_labels_of
 from monitoring.models import Flag, Incident, Silence
 from monitoring.notifying.payloads import incident_url
 from monitoring.quiet.causes import Causes
@@ -56,14 +57,17 @@ def alert_shape(
     fingerprints: Mapping[str, str],
     now: datetime,
 ) -> dict[str, Any]:
-    """fingerprints: of the incidents that may hold this one back, by id. A maintenance window stands among the silences."""
-    labels = labels_of(incident)
+    """What messages may say of it. A maintenance window stands among the silences.
+
+    fingerprints: of the incidents that may hold this one back, by id.
+    """
+    labels = public_labels_of(incident)
     silenced = [one.key for one in causes.get(Flag.SILENCED, [])]
     silenced += [one.cause for one in causes.get(Flag.MAINTENANCE, [])]
     inhibited = [fingerprints.get(one.key, one.key) for one in causes.get(Flag.INHIBITED, [])]
     monitor = incident.monitor
     annotations = {
-        "summary": incident.title,
+        "summary": title_of(incident, now),
         "runbook_url": monitor.runbook_url if monitor is not None else "",
         **{name: str(text) for name, text in incident.annotations.items()},
     }

@@ -13,7 +13,9 @@ from monitoring.reports.alerts_read import (
     TEXTS,
     VALUE_MAX,
     InvalidAlert,
+    clean_line,
     clean_link,
+    clean_text,
     read_labels,
 )
 from triageops.rest import InvalidInput
@@ -41,6 +43,19 @@ class ReportSerializer(StrictSerializer):
         max_value=MOST_SECONDS,
         help_text="Resolved when it was not sent again by then. Default: it stays until it is resolved.",
     )
+
+    def validate_title(self, text: str) -> str:
+        """Without what would turn the sentences that it stands in."""
+        title = clean_line(text)
+        if not title:
+            raise InvalidInput("It has no character that can be seen.", field="title", fix="Send a title.")
+        return title
+
+    def validate_summary(self, text: str) -> str:
+        return clean_text(text, TEXTS["summary"])
+
+    def validate_description(self, text: str) -> str:
+        return clean_text(text, TEXTS["description"])
 
     def validate_labels(self, labels: dict[str, Any]) -> dict[str, str]:
         try:

@@ -53,7 +53,7 @@ class RouteSerializer(serializers.ModelSerializer[Route]):
         model = Route
         fields: ClassVar = [
             "id", "parent", "position", "name", "matchers", "parsed_matchers", "channels", "tells_nobody", *_PLAIN,
-            "hours", "steps",
+            "hours", "steps", "version",
         ]  # fmt: skip
 
     def get_parsed_matchers(self, row: Route) -> list[dict[str, str | bool]]:
@@ -105,6 +105,11 @@ class RouteInputSerializer(StrictSerializer):
     hours = TextField(required=False, allow_null=True, max_length=100)
     outside = WordField(Outside.values, required=False)
     steps = serializers.ListField(child=StepInputSerializer(), required=False, max_length=STEPS_MAX)
+    version = serializers.IntegerField(
+        required=False,
+        min_value=1,
+        help_text="Of a change, as it was read: nothing is changed, 409, when the route has another one by now.",
+    )
 
     def to_internal_value(self, data: Any) -> Any:
         for name, value in data.items() if isinstance(data, dict) else ():

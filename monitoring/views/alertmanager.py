@@ -17,7 +17,7 @@ from rest_framework.response import Response
 
 from feedback.models import Scope
 from monitoring import problems
-from monitoring.labels import labels_of
+from monitoring.labels import public_labels_of
 from monitoring.models import Channel, MessageKind, OutboxMessage, Silence, Source
 from monitoring.outgoing.mirroring import KEPT
 from monitoring.quiet import causes, silences
@@ -181,7 +181,7 @@ def _alerts(request: Request) -> list[dict[str, Any]]:
     incidents = list(causes.unresolved().genuine())
     found = causes.of_all(incidents, now)
     receivers = _receivers()
-    fingerprints = {str(one.pk): fingerprint(labels_of(one)) for one in incidents}
+    fingerprints = {str(one.pk): fingerprint(public_labels_of(one)) for one in incidents}
     shapes = (
         alert_shape(one, why, receivers[one.pk], fingerprints, now)
         for one, why in zip(incidents, found, strict=True)

@@ -12,6 +12,7 @@ from feedback.models import Scope
 from monitoring import channel_settings
 from monitoring.channels import registry
 from monitoring.models import Channel
+from monitoring.models.channel import ChannelQuerySet
 from monitoring.notifying.messages import enqueue_test
 from monitoring.serializers.channels import (
     ChannelInputSerializer,
@@ -31,10 +32,16 @@ _FILTERS: dict[str, list[str] | None] = {
 
 
 def found(channel_id: int) -> Channel:
-    channel = Channel.objects.select_related("template", "health").filter(pk=channel_id).first()
+    channel = _rows().filter(pk=channel_id).first()
     if channel is None:
         raise no_channel()
     return channel
+
+
+def _rows() -> ChannelQuerySet:
+    """Those that tell somebody: the product's own one is nobody's to change."""
+    rows: ChannelQuerySet = Channel.objects.of_people().select_related("template", "health")
+    return rows
 
 
 def no_channel() -> NotFound:
@@ -52,7 +59,7 @@ class ChannelsView(APIView):
     def get(self, request: Request) -> Response:
         """All channels with the health of their receivers, the newest first."""
         given = chosen(request, _FILTERS)
-        rows = Channel.objects.select_related("template", "health")
+        rows = _rows()
         if "kind" in given:
             rows = rows.filter(kind=given["kind"])
         if "is_enabled" in given:
@@ -93,6 +100,7 @@ class ChannelView(APIView):
             raise InvalidInput(
                 "This URL is masked.", field="url", fix="Send the whole address, or leave it out."
             )
+        found(channel_id)
         try:
             channel_settings.edit(channel_id, values)
         except Channel.DoesNotExist:
@@ -106,6 +114,7 @@ class _MoveView(APIView):
 
 
 def _switched(channel_id: int, *, is_enabled: bool) -> Response:
+    found(channel_id)
     try:
         channel_settings.set_enabled(channel_id, is_enabled=is_enabled)
     except Channel.DoesNotExist:

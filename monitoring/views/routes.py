@@ -23,7 +23,7 @@ from monitoring.serializers.routes import (
     RouteSerializer,
 )
 from monitoring.views.opened import READ_REFUSALS, REFUSALS, body_of, chosen, page
-from triageops.rest import CursorPagination, NotFound
+from triageops.rest import CursorPagination, InvalidInput, NotFound
 
 _READ_AND_WRITE = {"GET": Scope.ROUTING_READ, "POST": Scope.ROUTING_WRITE}
 _BELOW = OpenApiParameter("below", str, enum=["true", "false"], description="Take away all below it too.")
@@ -49,7 +49,10 @@ class RoutesView(APIView):
     )
     def post(self, request: Request) -> Response:
         """A route, in force at once. The first one takes everything."""
-        made = route_settings.create(body_of(RouteInputSerializer, request))
+        values = body_of(RouteInputSerializer, request)
+        if "version" in values:
+            raise InvalidInput("A new route has no version yet.", field="version", fix="Leave it out.")
+        made = route_settings.create(values)
         return Response(RouteSerializer(_rows().get(pk=made.pk)).data, status=201)
 
 
@@ -71,10 +74,14 @@ class RouteView(APIView):
         responses={200: RouteSerializer} | REFUSALS,
     )
     def patch(self, request: Request, route_id: int) -> Response:
-        """Change what is said; `parent` and `position` move it. What was told already is not told anew."""
+        """Change what is said; `parent` and `position` move it. What was told already is not told anew.
+
+        With `version`, as it was read, nothing is changed when somebody else did so meanwhile.
+        """
         values = body_of(RouteInputSerializer, request, partial=True)
+        version = values.pop("version", None)
         try:
-            route_settings.edit(route_id, values)
+            route_settings.edit(route_id, values, version=version)
         except Route.DoesNotExist:
             raise _no_route() from None
         return Response(RouteSerializer(_found(route_id)).data)

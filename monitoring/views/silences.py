@@ -25,7 +25,7 @@ from monitoring.serializers.silences import (
 )
 from monitoring.tasks import wake_delivery
 from monitoring.views.opened import READ_REFUSALS, REFUSALS, body_of, chosen, page, parameters_of
-from triageops.rest import InvalidInput, NotFound
+from triageops.rest import Conflict, InvalidInput, NotFound
 
 _STATES = {"state": ["active", "pending", "expired"]}
 
@@ -129,7 +129,7 @@ class IncidentSilenceView(APIView):
         responses={201: SilenceSerializer} | REFUSALS,
     )
     def post(self, request: Request, incident_id: UUID) -> Response:
-        """Silence this incident, and what comes again with the same labels meanwhile."""
+        """Silence this incident and no other: what is opened later is told, with the same labels too. Not one that is over."""
         now, body = timezone.now(), body_of(IncidentSilenceInputSerializer, request)
         incident = Incident.objects.select_related("monitor").filter(pk=incident_id).first()
         if incident is None:
@@ -167,6 +167,10 @@ def _silence(silence_id: UUID) -> Silence:
 def _understood() -> Iterator[None]:
     try:
         yield
+    except silences.IncidentOver as error:
+        raise Conflict(
+            error.detail, fix="Silence the labels of what may come: POST /api/v1/silences."
+        ) from None
     except silences.InvalidSilence as error:
         raise InvalidInput(
             error.detail, field=error.field, fix="Correct this value; see /api/docs."

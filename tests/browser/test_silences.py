@@ -33,7 +33,11 @@ def test_silence_is_made_ended_and_made_again(page: Page) -> None:
     expect(page.get_by_text("1 silence holds back 1 open incident now.")).to_be_visible()
     assert statuses() == {"suppressed"}
     keep(page, "silences")
-    page.get_by_role("button", name="End now").click()
+    page.get_by_role("link", name="End now").click()
+    expect(page.get_by_text("When it is ended now, 1 open incident will be told to ops.")).to_be_visible()
+    assert statuses() == {"suppressed"}
+    keep(page, "silence-end")
+    page.get_by_role("button", name="End it now").click()
     expect(page.get_by_text("Nothing is silenced now.")).to_be_visible()
     assert statuses() == {"pending"}
     page.get_by_role("button", name="Again for").click()

@@ -196,7 +196,9 @@ def release(now: datetime) -> Marker:
 
 
 def schedule(now: datetime) -> None:
-    jobs.declare({"roll-up": 10.0, "check-monitors": 60.0, "deliver-messages": 5.0, "clean-up": 86_400.0})
+    jobs.declare(
+        {"roll-up": 10.0, "check-monitors": 60.0, "deliver-messages": 5.0, "clean-up": 86_400.0}, now=now
+    )
     for name, age, rows in (("roll-up", 4, 1_204), ("check-monitors", 31, 212), ("deliver-messages", 2, 0)):
         at = now - timedelta(seconds=age)
         jobs.record(name=name, started_at=at, finished_at=at + timedelta(milliseconds=180), rows=rows)

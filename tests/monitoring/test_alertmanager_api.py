@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from feedback.models import Scope
 from monitoring.models import Incident, MaintenanceWindow, Silence
-from monitoring.quiet import silences, suppression
+from monitoring.quiet import causes, silences
 from monitoring.serializers.alertmanager import fingerprint
 from tests.monitoring.callers import client_with
 from tests.monitoring.factories import make_channel, make_monitor
@@ -260,5 +260,23 @@ def test_one_wrong_alert_keeps_the_others_from_nothing(client: Client) -> None:
 def test_silence_by_the_api_holds_back_what_opens_then(client: Client) -> None:
     send(client, "silences", body_of_silence())
     incident = opened(make_monitor(channels=(make_channel(),)), now=timezone.now())
-    assert suppression.current(incident, timezone.now()) is not None
+    assert causes.of_one(incident, timezone.now())
     assert [one.status for one in incident.messages.all()] == ["suppressed"]
+
+
+def test_group_too_small_to_be_named_is_not_named_here_either(client: Client) -> None:
+    few = {"current": 0.7, "level": 0.8, "difference": -0.1, "low": -0.12, "high": -0.08, "n": 5}
+    opened(
+        make_monitor(),
+        key="lang=rare-tongue",
+        labels={"lang": "rare-tongue"},
+        effect=few,
+        title="helpfulness fell for lang=rare-tongue",
+        now=timezone.now(),
+    )
+    [alert] = read(client, "alerts")
+    assert "rare-tongue" not in str(alert)
+    assert "which is not named here" in alert["annotations"]["summary"]
+    assert alert["fingerprint"] == fingerprint(alert["labels"])
+    assert read(client, 'alerts?filter=lang="rare-tongue"') == []
+    assert "rare-tongue" not in str(read(client, "alerts/groups"))

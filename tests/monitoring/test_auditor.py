@@ -5,20 +5,23 @@ from datetime import timedelta
 import pytest
 from pytest_django import Settings
 
-from monitoring import endpoints
+from monitoring import endpoints, incidents
 from monitoring.history import flags
 from monitoring.models import (
     Channel,
     ChannelHealth,
     DeliveryAudit,
     Flag,
+    Hours,
     Incident,
+    MessageKind,
     MessageStatus,
     OutboxMessage,
+    Route,
     Source,
 )
-from monitoring.outgoing import auditor, delivery, recording
-from tests.monitoring.deliveries import T0, Clock, over, reported
+from monitoring.outgoing import auditor, delivery, escalation, recording
+from tests.monitoring.deliveries import T0, Clock, over, reported, tell
 from tests.monitoring.factories import make_channel
 from tests.monitoring.receiver import Receiver, answer
 from triageops.observability.metrics import exported
@@ -64,26 +67,33 @@ def test_audit_of_delivered_scheduled_and_held_messages_passes(channel: Channel,
     assert own() == []
 
 
-def test_incident_without_a_message_is_found_and_told_and_is_over_when_it_is_told(
-    channel: Channel, clock: Clock
-) -> None:
+def test_incident_without_a_message_is_told_by_the_audit_once(channel: Channel, clock: Clock) -> None:
     incident = reported()
     OutboxMessage.objects.all().delete()
-    assert found(clock) == ["untold"]
+    assert found(clock) == []
+    message = incident.messages.get()
+    assert (message.channel, message.kind) == (channel, MessageKind.TRIGGER)
+    assert incident.events.get(kind="rerouted").details["told"] == ["ops"]
+    clock.pass_by(minutes=1)
+    assert found(clock) == []
+    assert incident.messages.count() == 1
+
+
+def test_incident_whose_message_is_given_up_is_found_and_told_and_is_over_when_it_is_told(
+    channel: Channel, clock: Clock
+) -> None:
+    reported()
+    OutboxMessage.objects.update(status=MessageStatus.DEAD)
+    assert found(clock) == ["undelivered"]
     audit = DeliveryAudit.objects.get()
     assert audit.passed_at is None
-    assert "although ops should be" in audit.findings[0]["text"]
     assert own() == ["delivery"]
-    assert (
-        "Nobody was told of “disk is full”"
-        in Incident.objects.get(source=Source.SELF).annotations["description"]
-    )
+    assert "disk is full" in Incident.objects.get(source=Source.SELF).annotations["description"]
     clock.pass_by(minutes=1)
-    assert found(clock) == ["untold"]
+    assert found(clock) == ["undelivered"]
     over(now=clock())
     assert found(clock) == []
     assert own() == []
-    assert incident.messages.count() == 0
 
 
 def test_incident_that_no_channel_is_chosen_for_is_listed_and_does_not_fail(clock: Clock) -> None:
@@ -142,8 +152,92 @@ def test_message_that_waits_for_a_rest_a_pause_or_a_disabled_channel_is_not_over
         ChannelHealth.objects.update(**changes)
         assert found(clock) == []
     ChannelHealth.objects.update(refilled_at=None)
+    Incident.objects.update(severity="warning")
     Channel.objects.update(is_enabled=False)
     assert found(clock) == []
+
+
+@pytest.mark.parametrize("severity", ["critical", "error"])
+def test_severe_incident_whose_only_channel_is_disabled_fails_the_audit(
+    channel: Channel, clock: Clock, severity: str
+) -> None:
+    Channel.objects.update(is_enabled=False)
+    reported(severity=severity)
+    assert found(clock) == ["undelivered"]
+    audit = DeliveryAudit.objects.get()
+    assert audit.passed_at is None
+    assert "the channels that are to be told are disabled" in audit.findings[0]["text"]
+    Channel.objects.update(is_enabled=True)
+    assert found(clock) == []
+    assert own() == []
+
+
+def test_incident_that_nobody_heard_of_since_no_channel_took_it_fails_the_audit_until_it_is_over(
+    channel: Channel, receiver: Receiver, clock: Clock
+) -> None:
+    incident = reported(severity="critical")
+    receiver.script.append(answer(400))
+    delivery.deliver_due(clock)
+    clock.pass_by(minutes=30)
+    escalation.due(clock())
+    assert incident.events.get(kind="undelivered").details["told"] == []
+    assert found(clock) == ["undelivered"]
+    receiver.script.append(answer(400))
+    delivery.deliver_due(clock)
+    assert found(clock) == ["undelivered"], (
+        "that the audit's own incident is not heard is not another finding"
+    )
+    over(now=clock())
+    assert found(clock) == []
+    assert own() == []
+
+
+def test_severe_incident_that_only_waits_for_a_late_retry_fails_the_audit_after_a_quarter_of_an_hour(
+    channel: Channel, receiver: Receiver, clock: Clock
+) -> None:
+    reported()
+    receiver.script.append(answer(503, Retry_After="43200"))
+    delivery.deliver_due(clock)
+    clock.pass_by(minutes=14)
+    assert found(clock) == []
+    clock.pass_by(minutes=1)
+    assert found(clock) == ["undelivered"]
+
+
+def test_severe_incident_that_waits_for_hours_is_not_unheard(channel: Channel, clock: Clock) -> None:
+    office = Hours.objects.create(name="office", zone="UTC", ranges="mon-fri 09:00-17:00")
+    Route.objects.create(name="all", hours=office, outside="wait").channels.set([channel])
+    reported(severity="critical")
+    clock.pass_by(hours=1)
+    assert found(clock) == []
+
+
+def test_dead_message_of_an_incident_that_somebody_heard_of_or_takes_care_of_is_not_found(
+    channel: Channel, receiver: Receiver, clock: Clock
+) -> None:
+    reported("heard")
+    delivery.deliver_due(clock)
+    for number in range(2):
+        tell(Incident.objects.get(slice_key="heard"), channel, MessageKind.TRIGGER, clock())
+        receiver.script.append(answer(400))
+        delivery.deliver_due(clock)
+        clock.pass_by(minutes=number)
+    known = reported("known", now=clock())
+    receiver.script.append(answer(400))
+    delivery.deliver_due(clock)
+    incidents.acknowledge(known.pk, actor="anna", now=clock())
+    assert [one.about for one in auditor.audit(clock())] == []
+
+
+def test_channel_of_a_kind_that_is_not_known_is_an_incident(channel: Channel, clock: Clock) -> None:
+    make_channel("other", takes_experiments=False)
+    Channel.objects.filter(pk=channel.pk).update(kind="gone")
+    make_channel("canary", kind="sink", url="", takes_experiments=False)
+    found(clock)
+    assert own() == [f"channel:{channel.pk}"]
+    incident = Incident.objects.get(source=Source.SELF)
+    assert "“gone” is no kind of channel" in incident.annotations["description"]
+    assert incident.messages.filter(channel__name="other").count() == 1
 
 
 def test_second_message_that_waits_for_the_first_is_not_overdue_by_itself(
@@ -181,7 +275,7 @@ def test_channel_that_a_person_disabled_is_an_incident_only_while_something_wait
     Channel.objects.update(is_enabled=False)
     found(clock)
     assert own() == []
-    reported()
+    reported(severity="warning")
     found(clock)
     assert own() == [f"channel:{channel.pk}"]
 
@@ -201,7 +295,7 @@ def test_channel_that_fails_for_a_quarter_of_an_hour_is_an_incident(
         delivery.deliver_due(clock)
         clock.pass_by(seconds=30)
     auditor.audit(clock())
-    assert own() == [f"channel:{channel.pk}"]
+    assert own() == ["delivery", f"channel:{channel.pk}"], "and nobody else heard of them"
     receiver.script.clear()
     clock.pass_by(minutes=15)
     delivery.deliver_due(clock)
@@ -218,7 +312,7 @@ def test_heartbeat_is_called_only_when_the_audit_passes(
     auditor.audit(clock())
     assert [got.path for got in receiver.got] == ["/hook", "/beat"]
     assert DeliveryAudit.objects.get().heartbeat_at == T0
-    OutboxMessage.objects.all().delete()
+    OutboxMessage.objects.update(status=MessageStatus.DEAD, delivered_at=None, lease_until=None)
     clock.pass_by(minutes=1)
     auditor.audit(clock())
     assert [got.path for got in receiver.got] == ["/hook", "/beat"]
@@ -241,12 +335,28 @@ def test_metrics_page_has_what_the_audit_found_and_how_the_channels_are(
     receiver.script.extend([answer(500)] * 5)
     delivery.deliver_due(clock)
     ChannelHealth.objects.update(closed_until=clock())
-    OutboxMessage.objects.all().delete()
+    OutboxMessage.objects.update(status=MessageStatus.DEAD, delivered_at=None, lease_until=None)
     auditor.audit(clock())
     shown = exported()[0].decode()
     assert "triageops_delivery_audit_passed 0.0" in shown
-    assert 'triageops_delivery_audit_findings{kind="untold"} 1.0' in shown
+    assert 'triageops_delivery_audit_findings{kind="undelivered"} 1.0' in shown
     assert 'triageops_channels_resting{channel_kind="webhook"} 1.0' in shown
     # What the audit itself told has been waiting since then, by the real clock.
     line = next(line for line in shown.splitlines() if 'outbox_age_seconds{quantile="0.99"}' in line)
     assert float(line.rpartition(" ")[2]) > 0
+
+
+def test_whom_a_later_route_chooses_is_told_of_what_is_open_already() -> None:
+    route = Route.objects.create(name="root", tells_nobody=True)
+    incident = reported(severity="critical")
+    auditor.audit(T0 + timedelta(minutes=1))
+    assert not incident.messages.exists()
+    route.channels.add(make_channel("late"))
+    Route.objects.update(tells_nobody=False)
+    found = auditor.audit(T0 + timedelta(minutes=2))
+    assert [one for one in found if one.fails] == []
+    message = incident.messages.get()
+    assert (message.channel.name, message.kind) == ("late", "trigger")
+    assert incident.events.get(kind="rerouted").details["told"] == ["late"]
+    auditor.audit(T0 + timedelta(minutes=3))
+    assert incident.messages.count() == 1

@@ -1,6 +1,7 @@
 """What goes together in one call: messages of one channel and group, the same ones again in every retry."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -93,6 +94,27 @@ def test_retry_takes_the_same_messages_again_and_nothing_else(
     assert len(receiver.got) == 3
     batches = dict(OutboxMessage.objects.values_list("payload__title", "batch"))
     assert batches["disk 0 is full"] == batches["disk 1 is full"] != batches["disk 2 is full"]
+
+
+def test_repeat_of_a_group_has_the_same_messages_in_the_same_order(
+    slack: Channel, receiver: Receiver, clock: Clock
+) -> None:
+    incident = reported("disk 0")
+    for number in range(1, 4):
+        reported(f"disk {number}")
+    # The last written are due first, and one has a higher number in its incident's log.
+    for seconds, message in enumerate(OutboxMessage.objects.order_by("-id"), start=1):
+        OutboxMessage.objects.filter(pk=message.pk).update(not_before=clock.at + timedelta(seconds=seconds))
+    OutboxMessage.objects.filter(incident=incident).update(seq=7)
+    clock.pass_by(seconds=10)
+    [first] = outbox.lease(clock())
+    receiver.script.append(answer(500))
+    clock.pass_by(seconds=outbox.LEASE.total_seconds())
+    delivery.deliver_due(clock)
+    clock.pass_by(minutes=5)
+    [again] = outbox.lease(clock())
+    assert [one.pk for one in again.messages] == [one.pk for one in first.messages]
+    assert len(again.messages) == 4
 
 
 def test_test_message_is_never_grouped(slack: Channel, receiver: Receiver, clock: Clock) -> None:

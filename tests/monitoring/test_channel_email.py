@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from monitoring.channels.channel import DeliveryError, Notice, Outgoing, Written
+from monitoring.channels.channel import DeliveryError, Notice, Outgoing, Written, excerpt
 from monitoring.channels.email import Email, addresses_of
 from monitoring.channels.email_text import headers_of, subject_of
 from tests.monitoring.mail_server import MailServer, running_mail_server
@@ -190,18 +190,34 @@ def test_email_whose_only_recipient_is_refused_is_not_sent(
     assert server.got == []
 
 
-def test_email_with_one_recipient_refused_for_good_reaches_the_others_and_says_so(server: MailServer) -> None:
+def test_email_that_not_all_recipients_take_is_sent_once_and_says_who_has_it_not(server: MailServer) -> None:
     server.refusals["gone@example.org"] = "550 5.1.1 unknown"
-    answer = Email(f"gone@example.org, {TO}").send(notice(), now=NOW)
+    server.refusals["full@example.org"] = "452 4.2.2 mailbox full"
+    answer = Email(f"gone@example.org, {TO}, full@example.org").send(notice(), now=NOW)
     assert server.recipients == [[TO]]
-    assert "not taken for gone@example.org: 550 5.1.1 unknown" in answer.text
+    assert answer.status == 250
+    assert answer.text == (
+        "1 of 3 recipients has it. Refused for good: gone@example.org (550 5.1.1 unknown)."
+        " Refused for now, and not tried again: full@example.org (452 4.2.2 mailbox full).\n2.0.0 queued as 42"
+    )
 
 
-def test_email_with_one_recipient_refused_for_now_is_tried_again(server: MailServer) -> None:
-    server.refusals["busy@example.org"] = "450 4.2.1 greylisted"
-    with pytest.raises(DeliveryError, match="busy@") as failed:
-        Email(f"busy@example.org, {TO}").send(notice(), now=NOW)
-    assert (failed.value.permanent, failed.value.is_ambiguous) == (False, True)
+def test_email_that_most_recipients_refuse_names_those_refused_for_good_first(server: MailServer) -> None:
+    given = [f"{'x' * 40}{number}@example.org" for number in range(49)]
+    for number, address in enumerate(given):
+        server.refusals[address] = "550 5.1.1 unknown" if number % 2 else "452 4.2.2 mailbox full"
+    answer = Email(", ".join([TO, *given])).send(notice(), now=NOW)
+    kept = excerpt(answer)
+    assert kept.startswith("1 of 50 recipients has it. Refused for good: xxx")
+    assert "and 21 more. Refused for now, and not tried again: xxx" in kept
+
+
+@pytest.mark.parametrize("lasting", ["550 5.1.1 unknown", "452 4.2.2 mailbox full"])
+def test_email_that_nobody_takes_is_tried_again_while_one_may(server: MailServer, lasting: str) -> None:
+    server.refusals |= {TO: lasting, "full@example.org": "452 4.2.2 mailbox full"}
+    with pytest.raises(DeliveryError, match="452") as failed:
+        Email(f"{TO}, full@example.org").send(notice(), now=NOW)
+    assert (failed.value.permanent, failed.value.is_ambiguous, server.got) == (False, False, [])
 
 
 def test_email_to_a_slow_server_is_not_sent_rather_than_sent_twice(

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django import Settings
 
 from monitoring import tasks
 from monitoring.models import (
@@ -102,6 +103,9 @@ def test_form_of_a_kind_has_its_fields_only(
         ({"kind": "email", "recipients": "ada@example.org, nobody"}, "These are not addresses: nobody"),
         ({"kind": "email", "recipients": "ada@example.org\nBcc: x@example.org"}, "These are not addresses"),
         ({"kind": "alertmanager", "url": "https://example.org", "secret": "whsec_abc"}, "signing secret"),
+        ({"kind": "slack", "url": "https://169.254.169.254/x"}, "is not a public address"),
+        ({"kind": "slack", "url": "http://example.org/x"}, "Only https:// is used"),
+        ({"kind": "slack", "url": "https://example.org:22/x"}, "Port 22 is not used"),
     ],
 )
 def test_wrong_value_of_a_kind_is_refused_where_it_was_typed(
@@ -137,6 +141,21 @@ def test_kind_of_a_channel_cannot_be_changed(admin_client: Client) -> None:
     admin_client.post(address, {"name": "x", "kind": "slack", "url": "", "secret": ""})
     channel.refresh_from_db()
     assert (channel.name, channel.kind) == ("x", "webhook")
+
+
+def test_another_host_asks_for_the_secret_anew(admin_client: Client) -> None:
+    channel = make_channel(kind="alertmanager", url="https://am.example.org", secret="user:password")
+    address = reverse("admin:monitoring_channel_change", args=[channel.pk])
+    given = {"name": "ops", "kind": "alertmanager", "secret": ""}
+    shown = admin_client.post(address, given | {"url": "https://evil.example.net"}).content.decode()
+    assert "say the secret anew" in shown
+    assert Channel.objects.get().url == "https://am.example.org"
+    admin_client.post(address, given | {"url": "https://am.example.org/sub"})
+    after = Channel.objects.get()
+    assert (after.url, after.secret) == ("https://am.example.org/sub", "user:password")
+    admin_client.post(address, given | {"url": "https://evil.example.net", "secret": "token"})
+    after = Channel.objects.get()
+    assert (after.url, after.secret) == ("https://evil.example.net", "token")
 
 
 def test_pagerduty_page_says_where_its_webhook_goes(admin_client: Client) -> None:
@@ -243,6 +262,10 @@ def test_health_of_a_channel_counts_attempts_and_seconds() -> None:
         ({"failure_count": 2, "last_failure_at": 0}, Condition.FAILING),
         ({"failure_count": 5, "closed_until": 30}, Condition.RESTING),
         ({"refilled_at": 30, "last_success_at": 0}, Condition.HELD),
+        # Refusals for good are no failures in a row, and yet nobody is told.
+        ({"last_failure_at": 0}, Condition.REFUSING),
+        ({"last_failure_at": 0, "last_success_at": -5}, Condition.REFUSING),
+        ({"last_failure_at": -5, "last_success_at": 0}, Condition.WORKS),
     ],
 )
 def test_condition_of_a_channel_is_what_to_know_first(health: dict[str, Any], condition: Condition) -> None:
@@ -323,3 +346,51 @@ def test_health_is_for_who_may_see_channels(client: Client, django_user_model: A
         ("numbers", []),
     ):
         assert client.get(reverse(f"admin:monitoring_{name}", args=args)).status_code == 403
+
+
+def test_health_of_a_channel_that_refuses_everything_does_not_say_that_it_works(admin_client: Client) -> None:
+    channel = make_channel("hook")
+    attempt(
+        message(channel, status=MessageStatus.DEAD),
+        "refused",
+        reason="no connection: HTTPSConnection(host='x', port=443): [Errno 111] Connection refused",
+    )
+    ChannelHealth.objects.create(channel=channel, last_failure_at=timezone.now(), last_reason="answered 404")
+    shown = form(admin_client, reverse("admin:monitoring_channel_health"))
+    assert "1 of 1 channel does not take messages (“hook”)" in shown
+    assert "It did not take the last message, which is not sent again. It has taken nothing yet." in shown
+    assert "no connection: Connection refused" in shown
+    own = form(admin_client, reverse("admin:monitoring_channel_change", args=[channel.pk]))
+    assert "Circuit breaker" not in own
+    assert "to-sentence to-harm" in own
+    assert "did not take its last message" in form(admin_client, reverse("admin:monitoring_inbox"))
+
+
+def test_health_page_counts_what_waits_for_later(admin_client: Client) -> None:
+    later = timezone.now() + timedelta(minutes=5)
+    channel = make_channel()
+    for _ in range(8):
+        message(channel, status=MessageStatus.PENDING, not_before=later)
+    shown = form(admin_client, reverse("admin:monitoring_channel_health"))
+    assert "nothing is due, but 8 messages have their time still to come" in shown
+    assert "nothing waits" not in shown
+
+
+def test_email_channel_of_a_deployment_without_a_mail_server_says_so(
+    admin_client: Client, settings: Settings
+) -> None:
+    settings.EMAIL_BACKEND, settings.EMAIL_HOST = "django.core.mail.backends.smtp.EmailBackend", ""
+    channel = make_channel(kind="email", url="", recipients="ada@example.org")
+    warning = "this deployment knows no mail server"
+    assert warning in form(admin_client, reverse(ADD) + "?kind=email")
+    address = reverse("admin:monitoring_channel_change", args=[channel.pk])
+    assert warning in form(admin_client, address)
+    settings.EMAIL_HOST = "mail.example.org"
+    assert warning not in form(admin_client, address)
+
+
+def test_list_of_channels_shows_port_and_brackets_of_the_host_but_no_path(admin_client: Client) -> None:
+    make_channel(url="https://[2001:4860::1]:8443/secret")
+    shown = form(admin_client, reverse("admin:monitoring_channel_changelist"))
+    assert "[2001:4860::1]:8443" in shown
+    assert "/secret" not in shown

@@ -25,6 +25,7 @@ from tests.monitoring.factories import (
     make_metric,
     make_monitor,
     now_after,
+    roll_hours,
 )
 
 pytestmark = pytest.mark.django_db
@@ -339,3 +340,24 @@ def test_resolving_by_hand_starts_the_detector_anew(admin_user: User) -> None:
     run(3)
     assert Incident.objects.open().count() == 1
     assert Incident.objects.count() == 2
+
+
+def test_incident_of_a_fixed_level_names_the_group_that_explains_it_by_the_day_before() -> None:
+    make_monitor()
+    for number in range(30):
+        for variant in ("a", "b"):
+            is_bad = number >= 24 and variant == "b"
+            add_bucket(number, 0.4 if is_bad else 0.85, variant=variant)
+    roll_hours()
+    run(29)
+    explanation = Incident.objects.get().evidence["explanation"]
+    assert (explanation["best"]["dimension"], explanation["best"]["value"]) == ("variant", "b")
+    assert explanation["best"]["before"] == pytest.approx(0.85)
+
+
+def test_incident_of_a_fixed_level_without_a_day_before_explains_nothing() -> None:
+    make_monitor()
+    for number in range(5):
+        add_bucket(number, 0.5)
+    run(4)
+    assert "explanation" not in Incident.objects.get().evidence

@@ -10,6 +10,8 @@ from monitoring.channels.channel import DeliveryError
 from monitoring.models import (
     AttemptOutcome,
     Channel,
+    ChannelHealth,
+    DeliveryAttempt,
     Incident,
     MessageKind,
     MessageStatus,
@@ -125,6 +127,39 @@ def test_delivery_asked_to_wait_for_years_tries_once_more_before_the_end(
     message = OutboxMessage.objects.get()
     assert message.status == MessageStatus.PENDING
     assert message.not_before == message.expires_at - timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "Fri, 31 Dec 9999 23:59:59 -0800",
+        "Fri, 31 Dec 9999 23:59:59 +99999999999999",
+        "9" * 5000,
+    ],
+)
+def test_delivery_asked_to_wait_beyond_the_calendar_is_recorded_like_any_other(
+    receiver: Receiver, clock: Clock, asked: str
+) -> None:
+    open_with(*(make_channel(name, url=receiver.url) for name in ("a", "b", "c")))
+    receiver.script.append(answer(429, Retry_After=asked))
+    delivery.deliver_due(clock)
+    assert sorted(statuses()) == ["delivered", "delivered", "pending"]
+    waiting = OutboxMessage.objects.undecided().get()
+    assert waiting.not_before <= waiting.expires_at
+    assert DeliveryAttempt.objects.count() == len(receiver.got) == 3
+
+
+@pytest.mark.parametrize(("status", "becomes"), [(200, "delivered"), (500, "pending"), (400, "dead")])
+def test_outcome_that_cannot_be_recorded_is_recorded_without_its_details(
+    receiver: Receiver, clock: Clock, monkeypatch: pytest.MonkeyPatch, status: int, becomes: str
+) -> None:
+    monkeypatch.setattr(recording, "excerpt", lambda found: "\x00" if found and found.text == "odd" else "")
+    open_with(*(make_channel(name, url=receiver.url) for name in ("a", "b", "c")))
+    receiver.script.append(answer(status, b"odd"))
+    delivery.deliver_due(clock)
+    assert sorted(statuses()) == sorted(["delivered", "delivered", becomes])
+    assert DeliveryAttempt.objects.count() == len(receiver.got) == 3
+    assert delivery.deliver_due(clock) == 0
 
 
 def test_delivery_to_a_hanging_receiver_is_tried_again_and_marked_as_doubtful(
@@ -359,6 +394,33 @@ def test_backoff_doubles_up_to_its_cap(attempt_count: int, minutes_old: int, sec
     assert recording.backoff_seconds(attempt_count, age=age, jitter=1.0) == seconds
 
 
+def test_message_that_waited_long_for_its_time_is_tried_again_soon(receiver: Receiver, clock: Clock) -> None:
+    open_with(make_channel(url=receiver.url))
+    # Grouped, outside of hours, or behind a channel that rested.
+    clock.pass_by(hours=9)
+    receiver.script.extend([answer(500)] * 20)
+    waits = []
+    for _ in range(8):
+        delivery.deliver_due(clock)
+        waits.append((OutboxMessage.objects.get().not_before - clock()).total_seconds())
+        clock.pass_by(seconds=waits[-1])
+    assert waits == [5, 10, 20, 40, 80, 120, 120, 120]
+    clock.pass_by(minutes=15)
+    delivery.deliver_due(clock)
+    assert (OutboxMessage.objects.get().not_before - clock()).total_seconds() == 1280
+
+
+def test_message_that_is_sent_again_is_urgent_again(receiver: Receiver, clock: Clock) -> None:
+    open_with(make_channel(url=receiver.url))
+    receiver.script.extend([answer(500)] * 7 + [answer(400), answer(500)])
+    for _ in range(8):
+        delivery.deliver_due(clock)
+        clock.pass_by(minutes=10)
+    outbox.replay(OutboxMessage.objects.dead().get().pk, now=clock())
+    delivery.deliver_due(clock)
+    assert OutboxMessage.objects.get().not_before == clock() + timedelta(seconds=120)
+
+
 def test_message_of_a_small_group_has_neither_its_name_nor_its_numbers(clock: Clock) -> None:
     labels = {"variant": "rare-disease"}
     effect = {"current": 0.5, "level": 0.8, "difference": -0.3, "low": None, "high": None, "n": 19, "m2": 0.0}
@@ -391,6 +453,23 @@ def test_test_message_is_delivered_and_says_what_it_is(receiver: Receiver, clock
     assert sum(b"This is a test message" in got.body for got in receiver.got) == 2
 
 
+@pytest.mark.parametrize("said", [answer(500), answer(429, Retry_After="5"), answer(404), break_off])
+def test_test_message_is_tried_once_and_counts_as_no_failure(
+    said: Any, receiver: Receiver, clock: Clock
+) -> None:
+    channel = make_channel(url=receiver.url)
+    for _ in range(6):
+        messages.enqueue_test(channel, now=clock())
+        receiver.script.append(said)
+        delivery.deliver_due(clock)
+        clock.pass_by(minutes=10)
+    assert statuses() == ["dead"] * 6
+    assert delivery.deliver_due(clock) == 0
+    assert len(receiver.got) == 6
+    health = ChannelHealth.objects.get()
+    assert (health.failure_count, health.closed_until) == (0, None)
+
+
 def test_second_message_with_the_same_number_is_refused_by_the_database() -> None:
     incident = open_with(make_channel())
     with pytest.raises(IntegrityError, match="message_once_per_incident_channel_seq"):
@@ -404,6 +483,15 @@ def test_events_cannot_be_changed_or_removed(sql: str) -> None:
     resolve(open_with(make_channel()), T0)
     with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql)
+
+
+def test_question_asked_many_times_in_a_second_reads_an_index(clock: Clock) -> None:
+    open_with(make_channel())
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    plan = OutboxMessage.objects.waiting().exclude(kind=MessageKind.TRIGGER).explain()
+    assert "message_undecided" in plan
+    assert "message_suppressed" in plan
 
 
 @pytest.fixture

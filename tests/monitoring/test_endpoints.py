@@ -98,8 +98,8 @@ def test_retry_after_of_years_holds_the_channel_for_an_hour(
 
 def fail(channel: Channel, receiver: Receiver, clock: Clock, count: int) -> None:
     """One after the other, each with a message of its own."""
-    for _ in range(count):
-        messages.enqueue_test(channel, now=clock())
+    for number in range(count):
+        reported(f"failing {number}", now=clock())
         receiver.script.append(break_off)
         assert delivery.deliver_due(clock) == 1
         clock.pass_by(seconds=1)
@@ -113,7 +113,7 @@ def test_five_failures_in_a_row_rest_the_channel_and_messages_wait_without_attem
     clock.pass_by(seconds=28)
     assert delivery.deliver_due(clock) == 0
     assert len(receiver.got) == 5
-    assert OutboxMessage.objects.get(kind="trigger").attempt_count == 0
+    assert OutboxMessage.objects.get(incident__title="later is full").attempt_count == 0
     clock.pass_by(seconds=1)
     # One message is the probe; with its success the others follow.
     assert delivery.deliver_due(clock) == 6

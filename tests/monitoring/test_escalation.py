@@ -1,6 +1,7 @@
 """Who is told next, and who is told again."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from monitoring.models import (
     EscalationStep,
     EventKind,
     Flag,
+    Hours,
     Incident,
     MessageKind,
     OutboxMessage,
@@ -20,8 +22,9 @@ from monitoring.models import (
 )
 from monitoring.outgoing import delivery, escalation, outbox, recording, reminding
 from tests.monitoring.deliveries import T0, Clock, over, reported, statuses, told
-from tests.monitoring.factories import make_channel
+from tests.monitoring.factories import make_channel, make_monitor
 from tests.monitoring.receiver import Receiver, answer
+from tests.monitoring.silencing import opened
 
 pytestmark = pytest.mark.django_db
 
@@ -140,6 +143,61 @@ def test_suppressed_or_resolved_incident_takes_no_step(route: Route, clock: Cloc
     assert escalation.due(clock()) == 0
 
 
+def test_steps_of_a_route_hold_for_a_channel_that_the_monitor_names_too(
+    route: Route, first: Channel, clock: Clock
+) -> None:
+    opened(make_monitor(channels=(first,)), now=T0)
+    delivery.deliver_due(clock)
+    clock.pass_by(minutes=10)
+    assert escalation.due(clock()) == 1
+    assert names() == ["first", "second"]
+
+
+def test_steps_count_from_when_the_first_message_may_go(route: Route, clock: Clock) -> None:
+    office = Hours.objects.create(name="office", zone="UTC", ranges="mon-fri 09:00-17:00")
+    Route.objects.update(hours=office, outside="wait")
+    reported()
+    clock.pass_by(minutes=10)
+    assert escalation.due(clock()) == 0, "T0 is a Sunday"
+    clock.at = T0 + timedelta(hours=20, minutes=9)
+    assert escalation.due(clock()) == 0
+    clock.pass_by(minutes=1)
+    assert escalation.due(clock()) == 1
+    assert names() == ["first", "second"]
+
+
+def test_steps_do_not_wait_for_the_retries_of_the_first_message(
+    route: Route, receiver: Receiver, clock: Clock
+) -> None:
+    reported()
+    receiver.script.append(answer(503, Retry_After="3600"))
+    delivery.deliver_due(clock)
+    assert OutboxMessage.objects.get().not_before == T0 + timedelta(hours=1)
+    clock.pass_by(minutes=10)
+    assert escalation.due(clock()) == 1
+
+
+def test_incident_that_cannot_be_moved_does_not_keep_others_from_their_steps(
+    route: Route, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = reported("broken")
+    reported("well")
+    append = chain.append
+
+    def failing(incident: Incident, *given: Any, **named: Any) -> Any:
+        return 1 / 0 if incident.pk == broken.pk else append(incident, *given, **named)
+
+    monkeypatch.setattr(chain, "append", failing)
+    clock.pass_by(minutes=10)
+    assert escalation.due(clock()) == 1
+    assert names(incident__slice_key="well") == ["first", "second"]
+    assert "escalation.broken" in caplog.text
+    Route.objects.update(repeat_interval_seconds=60)
+    delivery.deliver_due(clock)
+    clock.pass_by(hours=1)
+    assert reminding.reminders(clock()) == 1
+
+
 def test_step_does_not_tell_a_channel_that_has_it_already(route: Route, first: Channel, clock: Clock) -> None:
     EscalationStep.objects.get(number=1).channels.add(first)
     reported()
@@ -255,6 +313,53 @@ def test_dead_trigger_that_a_lost_worker_did_not_escalate_is_found_by_the_sweep(
     assert names() == ["first"]
     assert escalation.due(clock()) == 1
     assert names() == ["first", "second"]
+
+
+def test_dead_triggers_that_are_noted_do_not_hide_one_that_is_not(
+    route: Route, receiver: Receiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(escalation, "_MOST", 2)
+    receiver.script.extend([answer(400)] * 10)
+    missed = reported("missed")
+    with monkeypatch.context() as patched:
+        patched.setattr(escalation, "next_after_dead", lambda *_: 1 / 0)
+        delivery.deliver_due(clock)
+    for number in range(3):
+        reported(f"noted {number}")
+        delivery.deliver_due(clock)
+    assert missed.events.filter(kind=EventKind.UNDELIVERED).count() == 0
+    escalation.due(clock())
+    assert missed.events.filter(kind=EventKind.UNDELIVERED).count() == 1
+
+
+def test_pages_without_a_step_left_do_not_hide_one_that_has(
+    route: Route, receiver: Receiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(escalation, "_MOST", 2)
+    receiver.script.extend([answer(500)] * 4)
+    for number in range(3):
+        reported(f"old {number}", severity="critical")
+    OutboxMessage.objects.update(step=2)
+    reported("new", severity="critical")
+    clock.pass_by(minutes=2)
+    OutboxMessage.objects.update(attempt_count=1)
+    escalation.due(clock())
+    assert names(incident__slice_key="new") == ["first", "second"]
+
+
+def test_reminder_waits_for_the_hours_of_its_route(route: Route, receiver: Receiver, clock: Clock) -> None:
+    EscalationStep.objects.all().delete()
+    office = Hours.objects.create(name="office", zone="UTC", ranges="mon-fri 09:00-17:00")
+    Route.objects.update(hours=office, outside="wait")
+    clock.at = T0 + timedelta(days=1, hours=3)
+    reported(now=clock())
+    delivery.deliver_due(clock)
+    clock.pass_by(hours=4)
+    assert reminding.reminders(clock()) == 0, "it is 20:00"
+    clock.pass_by(hours=13)
+    assert reminding.reminders(clock()) == 1, "it is 09:00"
+    delivery.deliver_due(clock)
+    assert told(receiver) == ["incident.opened", "incident.reminder"]
 
 
 def test_reminder_comes_again_after_each_interval_while_nobody_acknowledges(

@@ -11,11 +11,14 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import ProgrammingError, connection
+from django.test import Client
+from django.urls import reverse
 
 from experiments.models import State
 from feedback.models import Scope
 from monitoring import checks, guardrails, incidents
+from monitoring.exports import verifying
 from monitoring.exports.export_page import as_html, data_in
 from monitoring.exports.exporting import RELEASE, as_json, digest_of, export
 from monitoring.exports.verifying import Finding, compare, verify_export, verify_incident
@@ -24,6 +27,7 @@ from monitoring.models import Incident, IncidentEvent, Resolution, Source, Usefu
 from tests.monitoring.callers import client_with
 from tests.monitoring.factories import START, add_bucket, close, make_channel, make_monitor, now_after
 from tests.monitoring.halts import AT, EVIDENCE, SOON, change, halt, running
+from tests.monitoring.silencing import opened
 from tests.project.tree import ROOT
 
 pytestmark = pytest.mark.django_db
@@ -398,3 +402,222 @@ def test_events_of_an_older_release_without_hashes_are_no_mistake() -> None:
     tampered("UPDATE monitoring_incidentevent SET hash = ''")
     assert verify_incident(Incident.objects.get(pk=incident.pk)).is_intact
     assert IncidentEvent.objects.count() == 4
+
+
+# Small groups
+
+
+def about_few() -> Incident:
+    """Of five records, noted again and acknowledged."""
+    few = {"current": 0.7123, "level": 0.8, "difference": -0.0877, "low": -0.12, "high": -0.08, "n": 5}
+    incident = opened(
+        make_monitor(channels=(make_channel(),)),
+        now=NOW,
+        key="lang=rare-tongue",
+        labels={"lang": "rare-tongue"},
+        effect=few,
+        evidence={"explanation": {"sentence": "all of it in rare-tongue", "parts": []}},
+        title="helpfulness fell for lang rare-tongue",
+    )
+    incidents.acknowledge(incident.pk, actor="ann", now=NOW)
+    return Incident.objects.select_related("monitor").get(pk=incident.pk)
+
+
+def test_group_too_small_to_be_named_is_not_in_the_file_and_the_file_can_be_verified() -> None:
+    exported = export(about_few(), NOW)
+    for text in (as_json(exported), as_html(exported)):
+        assert not [said for said in ("rare-tongue", "0.7123", "0.0877") if said in text]
+        finding = verify_export(text.encode())
+        assert finding.is_intact
+        assert "The details of 1 of them are withheld" in finding.text
+        assert compare(text.encode(), finding).wrong == ()
+    assert exported["is_masked"]
+    assert "which is not named here" in exported["incident"]["title"]
+    assert "fewer than 20 records" in as_html(exported)
+
+
+def test_halt_because_of_a_small_variant_does_not_name_it() -> None:
+    experiment = running()
+    halt(experiment, reason="claude-2 is worse", evidence=EVIDENCE | {"n_treatment": 5, "affected_count": 5})
+    guardrails.open_halts(SOON)
+    incident = Incident.objects.get(experiment=experiment.key)
+    exported = exported_of(incident)
+    assert "claude-2" not in as_json(exported)
+    assert (exported["experiment"]["variant"], exported["evidence"]) == ("", {})
+    data = as_bytes(exported)
+    assert compare(data, verify_export(data)).wrong == ()
+
+
+@pytest.mark.parametrize(("name", "value"), [("actor", "bob"), ("kind", "commented"), ("hash", "f" * 64)])
+def test_changed_event_whose_details_are_withheld_differs_from_the_database(name: str, value: str) -> None:
+    exported = exported_of(about_few())
+    exported["events"][0][name] = value
+    data = as_bytes(sealed_anew(exported))
+    assert not compare(data, verify_export(data)).is_intact
+
+
+def test_changed_event_after_one_that_is_withheld_is_found_in_the_file_alone() -> None:
+    exported = exported_of(about_few())
+    assert exported["events"][0]["details"] is None
+    exported["events"][1]["actor"] = "bob"
+    assert "event 2 does not fit its hash" in verify_export(as_bytes(sealed_anew(exported))).text.lower()
+
+
+def test_withheld_event_without_a_hash_is_no_proof() -> None:
+    exported = exported_of(about_few())
+    exported["events"][0]["hash"] = ""
+    assert "neither its details nor a hash" in verify_export(as_bytes(sealed_anew(exported))).text
+
+
+def test_small_groups_within_a_large_one_are_not_named() -> None:
+    parts = [
+        {"dimension": "lang", "value": "rare-tongue", "n": 7, "contribution": 0.2},
+        {"dimension": "lang", "value": "common", "n": 700, "contribution": 0.7},
+    ]
+    incident = opened(make_monitor(), now=NOW, evidence={"explanation": {"sentence": "s", "parts": parts}})
+    incidents.note_slice(incident, "lang=other-rare", {"title": "worse for other-rare"}, now=NOW)
+    incident = Incident.objects.select_related("monitor").get(pk=incident.pk)
+    exported = exported_of(incident)
+    assert not exported["is_masked"]
+    assert [one["value"] for one in exported["evidence"]["explanation"]["parts"]] == ["common"]
+    assert "rare" not in as_json(exported)
+    assert exported["events"][0]["details"]["effect"]["n"] == 400
+    data = as_bytes(exported)
+    assert compare(data, verify_export(data)).wrong == ()
+
+
+def test_log_without_any_hash_is_not_sealed() -> None:
+    exported = exported_of(reported())
+    for event in exported["events"]:
+        event["hash"] = ""
+    exported["events"][1]["actor"] = "forged"
+    exported["deliveries"] = []
+    exported["head"] = chain.verify(verifying._sealed(exported, one) for one in exported["events"]).head
+    finding = verify_export(as_bytes(sealed_anew(exported)))
+    assert not finding.is_intact
+    assert "is not sealed" in finding.text
+
+
+def test_file_from_the_admin_is_that_of_rest(admin_client: Client) -> None:
+    incident = reported()
+    for form in ("json", "html"):
+        answer = admin_client.get(reverse("admin:monitoring_incident_evidence", args=[incident.pk, form]))
+        assert verify_export(answer.content).is_intact
+
+
+# What stands beside the log
+
+
+def _put(path: str, value: Any) -> Callable[[Exported], None]:
+    def change_it(exported: Exported) -> None:
+        *way, last = path.split(".")
+        place: Any = exported
+        for name in way:
+            place = place[int(name)] if isinstance(place, list) else place[name]
+        place[last] = value
+
+    return change_it
+
+
+def _without_last(path: str) -> Callable[[Exported], None]:
+    return lambda exported: exported[path].pop()
+
+
+@pytest.mark.parametrize(
+    ("forge", "said"),
+    [
+        (_put("incident.title", "All is well"), "Its title is not that in the database."),
+        (_put("incident.severity", "info"), "Its severity is not that in the database."),
+        (_put("incident.state", "firing"), "Its state is not that in the database."),
+        (_put("incident.onset_at", "2026-03-01T00:00:00.000000+00:00"), "Its onset is not that in the database."),
+        (_put("incident.usefulness", "noise"), "Its usefulness is not that in the database."),
+        (_put("labels.host", "db-2"), "Labels are not those in the database: host."),
+        (_put("labels.severity", "info"), "Labels are not those in the database: severity."),
+        (_put("effect.difference", 0.0), "Its effect is not that in the database."),
+        (_put("times.to_acknowledge_seconds", 1.0), "Its times are not those in the database."),
+        (_put("deliveries.0.status", "delivered"), "message to ops is not as the database has it."),
+        (_put("deliveries.0.channel", "nobody"), "message to nobody is not as the database has it."),
+        (_put("deliveries.0.id", "msg_1"), "message to ops is not in the database."),
+        (_without_last("deliveries"), "message to ops is missing, which the database has."),
+        (_put("deliveries.0.attempts", [{"number": 1}]), "message to ops is not as the database has it."),
+        (_put("evaluations.buckets.3.mean", 0.99), "is not as the database has it."),
+        (_put("flags", [{"kind": "silenced", "cause": "", "since": "", "why": "", "who": "", "until": None, "ended_at": None}]), "The flag “silenced”"),
+    ],
+)  # fmt: skip
+def test_forgery_beside_the_log_is_named_by_the_comparison_only(
+    forge: Callable[[Exported], None], said: str
+) -> None:
+    exported = exported_of(found_by_a_monitor())
+    forge(exported)
+    data = as_bytes(sealed_anew(exported))
+    finding = verify_export(data)
+    assert finding.is_intact
+    assert said in compare(data, finding).text
+
+
+def test_parts_of_another_shape_are_no_comparison_but_a_finding() -> None:
+    exported = exported_of(found_by_a_monitor())
+    exported["flags"] = [1]
+    data = as_bytes(sealed_anew(exported))
+    assert "not what an export has in their place" in compare(data, verify_export(data)).text
+
+
+def test_older_export_of_an_incident_that_became_worse_and_ended_is_intact() -> None:
+    def report(severity: str, at: Any) -> Incident:
+        return incidents.report(
+            Source.API, "disk", title=f"Disk: {severity}", severity=severity, labels={}, annotations={}, onset_at=START,
+            actor="ci", now=at,
+        )  # fmt: skip
+
+    make_channel()
+    incident = report("warning", START)
+    data = as_json(export(incident, START)).encode()
+    report("critical", START + timedelta(minutes=5))
+    incidents.resolve(incident.pk, Resolution.FIXED, actor="ann", now=START + timedelta(minutes=6))
+    assert compare(data, verify_export(data)).wrong == ()
+
+
+def test_detection_of_a_report_without_an_onset_is_not_known() -> None:
+    incident = reported()
+    assert export(incident, NOW)["times"]["to_detect_seconds"] is None
+    assert "when it began was not reported" in as_html(export(incident, NOW))
+
+
+def test_file_that_the_database_does_not_know_says_what_was_not_looked_at() -> None:
+    exported = exported_of(reported())
+    finding = Finding("The export", 4, "abc", incident_id=str(uuid4()))
+    assert "only the file was looked at" in compare(as_bytes(exported), finding).text
+
+
+def test_command_verifies_a_file_without_a_database(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "incident.json"
+    file.write_bytes(as_bytes(exported_of(reported())))
+
+    def refuse(*args: Any) -> Finding:
+        raise ProgrammingError("relation monitoring_incident does not exist")
+
+    monkeypatch.setattr("monitoring.management.alerts.verify.compare", refuse)
+    monkeypatch.setattr("monitoring.management.alerts.verify.verify_incident", refuse)
+    shown = said(capsys, "verify", str(file))
+    assert "is intact: 4 events" in shown
+    assert "TRIAGEOPS_DATA_DIR" in shown
+    with pytest.raises(CommandError, match="TRIAGEOPS_DATA_DIR"):
+        call_command("alerts", "verify", "all")
+
+
+def test_page_begins_with_a_sentence_and_names_units_and_who_acted() -> None:
+    shown = as_html(export(found_by_a_monitor(), NOW))
+    assert "over after 10 min (fixed)" in shown.replace("\N{NO-BREAK SPACE}", " ").replace(
+        "\N{NARROW NO-BREAK SPACE}", " "
+    )
+    assert "Nobody was told." in shown
+    assert shown.index("ann acknowledged it") < shown.index("<h2>Summary</h2>")
+    for said_so in (
+        "mean helpfulness",
+        "records since the onset",
+        "0 is the alarm line",
+        "<td>TriageOps</td>",
+    ):
+        assert said_so in shown

@@ -4,13 +4,27 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import DatabaseError
 from pytest_django import Settings
 
 from monitoring import baselines, housekeeping
-from monitoring.models import Backtest, BacktestState, DriftEvaluation, IncidentState, Monitor, Signal
+from monitoring.models import (
+    Backtest,
+    BacktestState,
+    DeliveryAttempt,
+    DriftEvaluation,
+    InboxSeen,
+    Incident,
+    IncidentState,
+    Monitor,
+    OutboxMessage,
+    Signal,
+)
+from monitoring.notifying import messages
 from monitoring.references import NothingToLearn
-from tests.monitoring.factories import START, make_incident, make_monitor
+from tests.monitoring.deliveries import over, reported
+from tests.monitoring.factories import START, make_channel, make_incident, make_monitor
 
 pytestmark = pytest.mark.django_db
 
@@ -79,6 +93,71 @@ def test_forgetting_stops_at_the_deadline() -> None:
     evaluate(make_monitor(), "all", 0, 1)
     assert housekeeping.forget_evaluations(NOW, 0.0) == 0
     assert len(left()) == 2
+
+
+def told(key: str, days_ago: float, *, is_over: bool = True, status: str = "delivered") -> Incident:
+    """An incident that began, was told and ended so many days ago."""
+    at = NOW - days_ago * DAY
+    incident = reported(key, now=at)
+    if is_over:
+        over(key, now=at)
+    delivered_at = at if status == "delivered" else None
+    incident.messages.update(status=status, delivered_at=delivered_at)
+    for message in incident.messages.all():
+        DeliveryAttempt.objects.create(message=message, number=1, started_at=at, outcome="delivered")
+    return incident
+
+
+def kept() -> set[str | None]:
+    return set(OutboxMessage.objects.values_list("incident__slice_key", flat=True))
+
+
+def test_messages_of_incidents_that_ended_before_the_setting_are_removed_and_logs_stay(
+    settings: Settings,
+) -> None:
+    make_channel()
+    old = told("old", 401)
+    told("young", 399)
+    told("open", 900, is_over=False)
+    log = list(old.events.values_list("seq", "kind"))
+    assert housekeeping.forget_messages(NOW, FOREVER) == 4
+    assert kept() == {"young", "open"}
+    assert set(DeliveryAttempt.objects.values_list("message__incident__slice_key", flat=True)) == kept()
+    assert list(old.events.values_list("seq", "kind")) == log
+    settings.DELIVERY_DAYS = 300
+    assert housekeeping.forget_messages(NOW, FOREVER) == 4
+    assert kept() == {"open"}
+
+
+def test_messages_that_are_under_way_are_not_removed() -> None:
+    make_channel()
+    told("old", 500, status="pending")
+    assert housekeeping.forget_messages(NOW, FOREVER) == 0
+    assert kept() == {"old"}
+
+
+def test_test_messages_are_removed_after_thirty_days() -> None:
+    channel = make_channel()
+    for days in (29, 31):
+        messages.enqueue_test(channel, now=NOW - days * DAY)
+    OutboxMessage.objects.update(status="dead")
+    assert housekeeping.forget_messages(NOW, FOREVER) == 1
+    assert OutboxMessage.objects.get().created_at == NOW - 29 * DAY
+
+
+def test_messages_are_removed_in_batches_until_none_is_left_or_the_deadline(
+    monkeypatch: pytest.MonkeyPatch, django_user_model: type[User]
+) -> None:
+    monkeypatch.setattr(housekeeping, "BATCH", 3)
+    make_channel()
+    for number in range(5):
+        told(f"old {number}", 500)
+    reader = django_user_model.objects.create(username="ada")
+    InboxSeen.objects.create(user=reader, seen_at=NOW, last_message=OutboxMessage.objects.first())
+    assert housekeeping.forget_messages(NOW, 0.0) == 0
+    assert housekeeping.forget_messages(NOW, FOREVER) == 20
+    assert kept() == set()
+    assert InboxSeen.objects.get().last_message is None
 
 
 def test_backtests_beyond_the_newest_of_each_monitor_are_removed() -> None:

@@ -171,15 +171,97 @@ def test_inbox_folds_many_of_one_story_and_acts_on_all_of_them(
     assert wakes == ["woken"]
 
 
-def test_inbox_resolves_the_chosen_ones_with_a_reason(admin_client: Client, admin_user: User) -> None:
+def ask(client: Client, *chosen: str) -> str:
+    """The question that is asked before many are resolved."""
+    answer = client.post(address(), {"incident": list(chosen), "resolve": "1"})
+    assert answer.status_code == 200
+    return " ".join(answer.content.decode().split())
+
+
+def confirm(client: Client, question: str, **given: str) -> Any:
+    [ids] = re.findall(r'name="incidents" value="([^"]+)"', question)
+    return client.post(reverse("admin:monitoring_resolve_many"), {"incidents": ids, "back": "inbox", **given})
+
+
+def test_inbox_resolves_the_chosen_ones_after_a_question_with_reason_and_note(
+    admin_client: Client, admin_user: User
+) -> None:
     now = timezone.now()
     first, second, third = (reported(name, now=now) for name in ("a", "b", "c"))
-    given = {"incident": [str(first.pk), str(second.pk)], "resolution": "expected", "resolve": "1"}
-    admin_client.post(address(), given)
+    question = ask(admin_client, str(first.pk), str(second.pk))
+    assert "Resolve 2 incidents: 2 error?" in question
+    assert Incident.objects.unresolved().count() == 3
+    confirm(admin_client, question, resolution="expected", note="a rebuild")
     states = dict(Incident.objects.values_list("pk", "state"))
     assert [states[one.pk] for one in (first, second, third)] == ["resolved", "resolved", "firing"]
     event = first.events.get(kind=EventKind.RESOLVED)
     assert (event.by, event.details["resolution"]) == (admin_user, "expected")
+    assert event.details["note"] == "a rebuild"
+
+
+def test_question_before_a_story_is_resolved_counts_by_severity_and_says_what_is_folded(
+    admin_client: Client,
+) -> None:
+    now = timezone.now()
+    for number in range(15):
+        reported(f"web-{number}", now=now, alertname="DiskFull")
+    grave = reported("db", now=now, severity="critical")
+    incidents.acknowledge(grave.pk, now=now)
+    [story] = re.findall(r'value="(story:[^"]+)"', page(admin_client))
+    question = ask(admin_client, story, str(grave.pk))
+    assert "Resolve 16 incidents: 1 critical, 15 error?" in question
+    assert "15 of them are folded into lines of the inbox" in question
+    assert "Nobody has acknowledged 15 of 16 incidents." in question
+    assert "And 4 more" in question
+    # What is found after the question stays open.
+    late = reported("web-late", now=now, alertname="DiskFull")
+    confirm(admin_client, question, resolution="fixed")
+    assert [one.pk for one in Incident.objects.unresolved()] == [late.pk]
+
+
+def test_question_without_a_reason_is_asked_again_and_none_is_preset(admin_client: Client) -> None:
+    incident = reported("db", now=timezone.now())
+    question = ask(admin_client, str(incident.pk))
+    assert re.search(r'<option value="" selected>\s*Choose a reason', question)
+    answer = confirm(admin_client, question, resolution="", note="hm")
+    assert answer.status_code == 200
+    assert "Choose why it is over." in answer.content.decode()
+    assert Incident.objects.get().state == IncidentState.FIRING
+
+
+def test_question_says_that_halted_experiments_stay_halted(admin_client: Client) -> None:
+    now = timezone.now()
+    incident = Incident.objects.create(
+        experiment="exp-1",
+        experiment_event=1,
+        title="exp-1 was halted",
+        severity="error",
+        onset_at=now,
+        opened_at=now,
+    )
+    assert "1 halted experiment stays halted." in ask(admin_client, str(incident.pk))
+
+
+def test_question_for_who_may_only_look_is_refused(client: Client) -> None:
+    incident = reported("db", now=timezone.now())
+    guest = User.objects.create_user("guest", is_staff=True)
+    guest.user_permissions.add(Permission.objects.get(codename="view_incident"))
+    client.force_login(guest)
+    given = {"incidents": str(incident.pk), "resolution": "fixed"}
+    assert client.post(reverse("admin:monitoring_resolve_many"), given).status_code == 403
+    assert Incident.objects.get().state == IncidentState.FIRING
+
+
+def test_incident_list_asks_before_it_resolves_the_chosen_ones(admin_client: Client) -> None:
+    incident = reported("db", now=timezone.now(), severity="critical")
+    changelist = reverse("admin:monitoring_incident_changelist")
+    given = {"action": "resolve_chosen", "_selected_action": str(incident.pk)}
+    question = admin_client.post(changelist, given)
+    assert "Resolve 1 incident: 1 critical?" in question.content.decode()
+    assert Incident.objects.get().state == IncidentState.FIRING
+    answer = confirm(admin_client, question.content.decode(), resolution="fixed", back="list")
+    assert answer["Location"] == changelist
+    assert Incident.objects.get().state == IncidentState.RESOLVED
 
 
 def test_inbox_button_of_a_row_acknowledges_that_row_only(admin_client: Client) -> None:
@@ -282,3 +364,31 @@ def test_story_keeps_its_key_when_the_most_urgent_of_it_changes() -> None:
     assert before.key == after.key
     assert before.first.id != after.first.id
     assert set(inbox.story_named(after.key)) == {one.pk for one in first}
+
+
+def told_here(key: str, now: datetime, alertname: str) -> None:
+    reported(key, now=now, alertname=alertname)
+    OutboxMessage.objects.filter(status=MessageStatus.PENDING).update(
+        status=MessageStatus.DELIVERED, delivered_at=now
+    )
+
+
+def test_inbox_says_messages_of_one_alert_once(admin_client: Client) -> None:
+    make_channel("inbox", kind="inbox", url="")
+    now = timezone.now()
+    told_here("db", now, "Database")
+    for number in range(20):
+        told_here(f"web-{number}", now, "DiskFull")
+    shown = page(admin_client)
+    told = shown[shown.index("Told here") :]
+    assert told.count("<li") == 2
+    assert "and 19 more like it" in told
+
+
+def test_inbox_does_not_speak_of_a_last_reading_to_who_never_read_it(admin_client: Client) -> None:
+    reported("db", now=timezone.now() - timedelta(minutes=1))
+    assert "since you last read" not in page(admin_client)
+    assert "You have not marked the inbox as read yet: 1 incident in it." in page(admin_client)
+    admin_client.post(address(), {"read": "1"})
+    reported("db-2", now=timezone.now() + timedelta(seconds=1))
+    assert "1 incident opened since you last read the inbox" in page(admin_client)

@@ -17,7 +17,7 @@ from experiments.models import Experiment, ExperimentEvent
 from feedback import ingest
 from feedback.shapes import FeedbackShape, QualityShape, ResponseShape
 from feedback.tables import FEEDBACK, QUALITY_RECORDS, RESPONSES
-from monitoring import guardrails, incidents, tasks
+from monitoring import guardrails, incidents, plots, tasks
 from monitoring.exports import verifying
 from monitoring.models import (
     AttemptOutcome,
@@ -57,7 +57,7 @@ def wakes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def page(client: Client, name: str, *args: Any, query: str = "") -> str:
     answer = client.get(reverse(f"admin:monitoring_{name}", args=args) + query)
     assert answer.status_code == 200
-    return " ".join(answer.content.decode().split())
+    return " ".join(re.sub("</?bdi>", "", answer.content.decode()).split())
 
 
 def act(client: Client, incident: Incident, action: str, query: str = "", **given: str) -> Any:
@@ -133,8 +133,8 @@ def test_silence_shows_what_it_covers_and_matches_exactly_this_incident(
     incident, other = reported(now, "db", host="db"), reported(now, "web", host="web")
     address = reverse("admin:monitoring_incident_silence", args=[incident.pk])
     asked = admin_client.get(address, headers={"HX-Request": "true"}).content.decode()
-    assert "It covers 1 open incident now" in asked
-    assert "host=&quot;db&quot;" in asked
+    assert "It covers this incident and no other" in asked
+    assert f"incident_id=&quot;{incident.pk}&quot;" in asked
     with django_capture_on_commit_callbacks(execute=True):
         answer = act(admin_client, incident, "silence", "?to=inbox", length="7200", comment="a deploy")
     assert answer.headers["HX-Redirect"] == reverse("admin:monitoring_inbox")
@@ -304,10 +304,19 @@ def record(now: datetime) -> None:
         ingest.record(RESPONSES, shape, key.pk, now)
     said = FeedbackShape(response_id="r-2", feedback_type="negative", user_id="u", source="web")
     ingest.record(FEEDBACK, said, key.pk, now)
-    judged = QualityShape(
-        response_id="r-0", evaluator_kind="llm_judge", evaluator_name="judge-1", metrics={"tone": 0.5}
-    )
-    ingest.record(QUALITY_RECORDS, judged, key.pk, now)
+    for response, name, version, value in [
+        ("r-0", "judge-1", "", 0.5),
+        ("r-1", "judge-1", "", 0.6),
+        ("r-1", "judge-2", "v3", 0.2),
+    ]:
+        judged = QualityShape(
+            response_id=response,
+            evaluator_kind="llm_judge",
+            evaluator_name=name,
+            evaluator_version=version,
+            metrics={"tone": value},
+        )
+        ingest.record(QUALITY_RECORDS, judged, key.pk, now)
 
 
 @pytest.mark.parametrize(
@@ -317,9 +326,14 @@ def record(now: datetime) -> None:
         ("helpfulness", {"variant": "b"}, 0.4, ["r-0", "r-2", "r-1"]),
         ("feedback:negative", {"variant": "b"}, 0.4, ["r-2"]),
         ("volume", {"variant": "b"}, -4, ["r-2", "r-1", "r-0"]),
-        ("tone", {"evaluator": "judge-1"}, -0.4, []),
+        ("tone", {"evaluator": "llm_judge:judge-1"}, -0.4, ["r-0", "r-1"]),
+        ("tone", {"evaluator": "llm_judge:judge-2@v3"}, -0.4, ["r-1"]),
+        ("tone", {"evaluator": "llm_judge:judge-2"}, -0.4, []),
+        ("tone", {"evaluator": ""}, -0.4, []),
+        ("tone", {}, -0.4, ["r-1", "r-0"]),
+        ("tone", {}, 0.4, ["r-1", "r-0"]),
         ("latency_seconds", {}, 0.4, []),
-        ("agreement:nurse", {"evaluator": "judge-1"}, -0.4, ["r-0"]),
+        ("agreement:nurse", {"evaluator": "llm_judge:judge-1"}, -0.4, ["r-1", "r-0"]),
         ("helpfulness", {"language": "es"}, -0.4, []),
     ],
 )
@@ -340,6 +354,19 @@ def test_samples_are_the_worst_of_the_group_since_the_onset(
     with CaptureQueriesContext(connection) as queries:
         assert list(samples.of_incident(incident, monitor, now).ids) == found
     assert len(queries) == 1
+
+
+def test_samples_of_a_rare_group_are_found_behind_many_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = timezone.now()
+    record(now)
+    monkeypatch.setattr(samples, "_LOOKED_AT", 1)
+    monitor = make_monitor(started_at=now)
+    onset_at = now - timedelta(minutes=30)
+    incident = make_incident(
+        monitor, labels={"variant": "b"}, onset_at=onset_at, opened_at=now, effect={"difference": -0.4}
+    )
+    # The newest response of all is one of variant a.
+    assert list(samples.of_incident(incident, monitor, now).ids) == ["r-2"]
 
 
 def test_samples_before_the_onset_and_of_checks_are_not_shown() -> None:
@@ -592,3 +619,91 @@ def test_home_with_very_many_open_incidents_says_at_least(admin_client: Client) 
     shown = admin_client.get(reverse("admin:index")).content.decode()
     assert "At least 100 open incidents" in shown
     assert re.search(r'to-count">120<', shown)
+
+
+BUCKET = timedelta(seconds=300)
+
+
+@pytest.mark.parametrize(
+    ("detection", "open_for", "resolved", "before", "after"),
+    [
+        (2, 2, False, 20, 0),
+        (10, 12, False, 30, 0),
+        (10, 800, False, 100, 0),
+        (10, 20, True, 30, 30),
+    ],
+)
+def test_plots_of_an_incident_show_three_times_its_detection_before_and_after_it(
+    detection: int, open_for: int, resolved: bool, before: int, after: int
+) -> None:
+    onset, now = START, START + 1000 * BUCKET
+    end = onset + open_for * BUCKET
+    incident = Incident(
+        onset_at=onset, opened_at=onset + detection * BUCKET, resolved_at=end if resolved else None
+    )
+    shown = plots.around(incident, now if resolved else end)
+    assert shown == (onset - before * BUCKET, end + after * BUCKET)
+
+
+def _stretch(number: int, **changes: Any) -> plots.Stretch:
+    values: dict[str, Any] = {
+        "at": START + number * BUCKET, "n": 20, "value": 0.8, "near": None, "far": None, "expected": None, "low": None,
+        "high": None, "log_evidence": -1.0, "is_frozen": False, "is_found": False, "is_exact": True,
+    }  # fmt: skip
+    return plots.Stretch(**values | changes)
+
+
+def test_plots_of_an_incident_have_one_axis_and_no_line_where_nothing_was_watched() -> None:
+    monitor = make_monitor()
+    end = START + 30 * BUCKET
+    incident = make_incident(monitor, onset_at=START + 10 * BUCKET, opened_at=START + 12 * BUCKET)
+    stretches = [
+        _stretch(0, log_evidence=None, is_watched=False),
+        _stretch(10, log_evidence=None, n=0),
+        _stretch(11, log_evidence=None),
+        _stretch(12),
+    ]
+    trace = plots.Trace(monitor, "all", {}, START - BUCKET, end, BUCKET, stretches)
+    metric = plots.metric_chart(trace, [incident], level=0.8, now=end).options
+    evidence = plots.evidence_chart(trace, [incident]).options
+    wanted = {"type": "time", "min": START.timestamp() * 1000, "max": end.timestamp() * 1000}
+    assert metric["xAxis"] == evidence["xAxis"] == wanted
+    marks = evidence["series"][-1]["markLine"]["data"][:2]
+    assert [(one["name"], one["label"]["align"]) for one in marks] == [("onset", "right"), ("found", "left")]
+    line = next(one for one in evidence["series"] if one["type"] == "line")
+    assert [point[1] for point in line["data"]] == [None, 1e-4, pytest.approx(0.367879)]
+
+
+def test_page_of_an_incident_has_its_main_buttons_before_everything_else_on_phones(
+    admin_client: Client,
+) -> None:
+    shown = page(admin_client, "incident_change", reported(timezone.now()).pk)
+    first = shown[shown.index('class="in-first"') :]
+    places = [first.index(f">{word}</a>") for word in ("Acknowledge", "Silence", "Resolve")]
+    assert places == sorted(places)
+    assert places[-1] < first.index("Why was I told, or not?") < first.index("Was it right to tell of it?")
+
+
+def test_title_and_words_of_a_report_are_isolated_where_they_stand_in_a_sentence(
+    admin_client: Client,
+) -> None:
+    incident = reported(timezone.now(), host="db <1>")
+    incidents.comment(incident.pk, "\u05d3", actor="ann", now=timezone.now())
+    told = admin_client.get(reverse("admin:monitoring_incident_told", args=[incident.pk])).content.decode()
+    assert f"<bdi>{incident.title}</bdi>" in told
+    assert "<bdi>db &lt;1&gt;</bdi>" in told
+    shown = admin_client.get(reverse("admin:monitoring_incident_change", args=[incident.pk]))
+    assert "<bdi>\u05d3</bdi>" in shown.content.decode()
+
+
+def test_page_of_a_report_without_an_onset_says_that_its_detection_is_not_known(
+    admin_client: Client,
+) -> None:
+    now = timezone.now()
+    incident = incidents.report(
+        Source.API, "k", title="t", severity="error", labels={}, annotations={}, onset_at=now, actor="ci", now=now
+    )  # fmt: skip
+    shown = page(admin_client, "incident_change", incident.pk)
+    assert "How long it took to detect is not known" in shown
+    assert "To detect, from the onset: <strong>–</strong>" in shown
+    assert "reported, without an onset" in shown

@@ -302,3 +302,18 @@ def test_old_pinned_reference_is_called_stale_and_watched_all_the_same() -> None
     assert monitor.state == MonitorState.STALE
     run(LEARNT + 2)
     assert DriftEvaluation.objects.exists()
+
+
+def test_alarm_of_a_slice_names_the_group_that_explains_it_by_the_day_before() -> None:
+    for variant in ("a", "b"):
+        fill(0, LEARNT + 10, seed=ord(variant), variant=variant, model="m")
+        fill(0, LEARNT + 60, seed=ord(variant) + 9, variant=variant, model="of others")
+    fill(LEARNT + 10, LEARNT + 60, seed=3, variant="a", model="m")
+    fill(LEARNT + 10, LEARNT + 60, seed=4, mean=0.5, variant="b", model="m")
+    roll_hours()
+    watching(split_by=["model"], max_slices=5, is_whole_watched=False)
+    run(LEARNT + 59)
+    told = Incident.objects.get()
+    assert told.slice_key == "model=m"
+    assert "comes from variant = b" in told.evidence["explanation"]["sentence"]
+    assert {one["dimension"] for one in told.evidence["explanation"]["parts"]} == {"variant"}

@@ -11,7 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from feedback.models import Scope
-from monitoring.models import BudgetEntry, Incident, IncidentEvent, OutboxMessage
+from monitoring import incidents
+from monitoring.models import BudgetEntry, Incident, IncidentEvent, OutboxMessage, Source
 from monitoring.reading import numbers
 from tests.monitoring.callers import client_with, get
 from tests.monitoring.factories import make_channel, make_monitor
@@ -124,3 +125,29 @@ def test_numbers_over_rest_are_limited() -> None:
     found = get(client, "incidents/numbers?months=2")
     assert [one["incidents"] for one in found["results"]] == [1, 0]
     assert get(client, "incidents/numbers?months=0", 400)["field"] == "months"
+
+
+def test_reports_without_an_onset_say_nothing_of_how_soon_incidents_are_found() -> None:
+    for key, late in (("a", 0), ("b", 0), ("c", 90)):
+        incidents.report(
+            Source.API, key, title=key, severity="warning", labels={}, annotations={},
+            onset_at=NOW - timedelta(seconds=late), actor="key", now=NOW,
+        )  # fmt: skip
+    march = numbers.read(NOW)[0]
+    assert (march.incident_count, march.detect) == (3, numbers.Durations(90.0, 90.0, 1))
+
+
+@pytest.mark.parametrize(
+    ("resolved", "said"),
+    [
+        ([120, None, None], "1 of them is over, after 2"),
+        ([120, 120, None], "2 of them are over, half of these within 2"),
+        ([120, 120], "all are over, half of these within 2"),
+    ],
+)
+def test_sentence_of_the_numbers_leaves_no_open_one_out_in_silence(
+    resolved: list[float | None], said: str, admin_client: Client
+) -> None:
+    for seconds in resolved:
+        happened(timezone.now(), resolved=seconds)
+    assert said in admin_client.get(reverse("admin:monitoring_numbers")).content.decode()

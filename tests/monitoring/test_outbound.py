@@ -1,5 +1,6 @@
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +111,36 @@ def test_post_to_a_slow_receiver_ends_in_time_and_in_doubt(receiver: Receiver, b
         post(receiver.url, b"", {}, timeout_seconds=0.6)
     assert time.monotonic() - began < 1.5
     assert failed.value.is_ambiguous
+
+
+def test_post_to_a_name_that_is_slow_to_resolve_ends_in_time_and_sends_nothing(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_over = threading.Event()
+
+    def resolve(host: str, port: int) -> list[str]:
+        is_over.wait(10)
+        return ["127.0.0.1"]
+
+    monkeypatch.setattr(outbound, "resolve", resolve)
+    began = time.monotonic()
+    with pytest.raises(RequestFailed, match="could not be resolved in time") as failed:
+        post(receiver.url, b"", {}, timeout_seconds=0.3)
+    took = time.monotonic() - began
+    is_over.set()
+    assert took < 1.5
+    assert not failed.value.is_ambiguous
+    assert receiver.got == []
+
+
+def test_post_to_a_name_that_nobody_knows_fails_without_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(host: str, port: int) -> list[str]:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(outbound, "resolve", resolve)
+    with pytest.raises(RequestFailed, match="not known") as failed:
+        post("https://nobody.example/", b"", {})
+    assert not failed.value.is_ambiguous
 
 
 @pytest.mark.parametrize("behaviour", [break_off, break_off_within_the_status])

@@ -132,7 +132,9 @@ def test_other_events_change_nothing(pager: Channel, incident: Incident) -> None
     assert Incident.objects.get().version == incident.version
 
 
-@pytest.mark.parametrize("key", ["", "triageops:", "triageops:x", "triageops:7b0f3c52-2d9e-4a55-9d3f-0c1f6f3f2a10", "other:1"])
+@pytest.mark.parametrize(
+    "key", ["", "triageops:", "triageops:x", "triageops:7b0f3c52-2d9e-4a55-9d3f-0c1f6f3f2a10", "other:1"]
+)
 def test_unknown_key_is_taken_and_ignored(pager: Channel, key: str) -> None:
     assert said(pager, event("x", data={"incident_key": key})).startswith("Ignored: There is no incident")
 

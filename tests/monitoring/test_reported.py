@@ -9,6 +9,7 @@ from django.test import Client
 from feedback.models import Scope
 from monitoring import incidents
 from monitoring.models import Incident, IncidentEvent, OutboxMessage, Resolution, Source
+from monitoring.reading.incident_sentences import incident_sentence
 from monitoring.reports.alerts_read import fingerprint
 from monitoring.reports.reported import GRACE, Taken, take_alerts
 from tests.monitoring.alerts import ZERO, alert, iso, payload
@@ -330,3 +331,36 @@ def test_what_an_alertmanager_tells_back_of_ours_opens_nothing() -> None:
     told = take(echo, now=START + MINUTE)
     assert (ours.opened_count, told.opened_count, told.own_count) == (1, 0, 1)
     assert list(Incident.objects.all()) == [incident]
+
+
+TURNED = "disk\u202e full\x07 of\u2066 db\x9b\n1"
+
+
+def test_what_turns_or_hides_text_is_taken_out_of_alerts() -> None:
+    take(
+        fired(
+            labels={"alertname": "A\u202e", "h\u200fost": "db\u2069\x1b1"},
+            annotations={"summary": TURNED, "description": TURNED, "runbook_url": "https://x.org/\u202ecod"},
+        )
+    )
+    incident = Incident.objects.get()
+    assert incident.title == "disk full of db 1"
+    assert incident.labels == {"alertname": "A", "host": "db1", "severity": "critical"}
+    assert incident.annotations["description"] == "disk full of db\n1"
+    assert "runbook_url" not in incident.annotations
+
+
+def test_what_turns_or_hides_text_is_taken_out_of_reports() -> None:
+    client = client_with(Scope.INCIDENTS_WRITE)
+    body = {"key": "k", "title": TURNED, "summary": TURNED, "labels": {"host": "db\u202e1"}}
+    post(client, "incidents", body, 201)
+    incident = Incident.objects.get()
+    assert (incident.title, incident.labels) == ("disk full of db 1", {"host": "db1"})
+    assert incident.annotations["summary"] == "disk full of db\n1"
+    assert post(client, "incidents", {"key": "l", "title": "\u202e\u2066"}, 400)["field"] == "title"
+
+
+def test_title_from_right_to_left_turns_nothing_of_the_sentence_around_it() -> None:
+    take(fired(annotations={"summary": "\u05d3\u05d9\u05e1\u05e7 1"}))
+    said = incident_sentence(Incident.objects.get(), START + MINUTE)
+    assert said.startswith("\u2068\u05d3\u05d9\u05e1\u05e7 1\u2069. Firing for")

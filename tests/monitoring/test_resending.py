@@ -82,6 +82,24 @@ def test_what_is_over_is_said_for_five_minutes_with_its_end(
     assert resending.resend(clock) == 0
 
 
+def test_what_came_back_after_its_end_is_said_as_firing(
+    channel: Channel, receiver: Receiver, clock: Clock
+) -> None:
+    reported("a")
+    delivery.deliver_due(clock)
+    over("a", clock())
+    delivery.deliver_due(clock)
+    clock.pass_by(seconds=30)
+    # The same alert for Alertmanager, another incident here.
+    Incident.objects.update(slice_key="before")
+    reported("a", clock())
+    delivery.deliver_due(clock)
+    clock.pass_by(seconds=60)
+    assert len(resending.picture_of(channel, clock())) == 2
+    resending.resend(clock)
+    assert lasts(receiver, clock) == {"a": timedelta(minutes=4)}
+
+
 def test_old_picture_does_not_overtake_the_end(channel: Channel, receiver: Receiver, clock: Clock) -> None:
     reported("a")
     delivery.deliver_due(clock)

@@ -98,7 +98,9 @@ def test_bad_request_is_a_problem_that_names_the_field(
     assert body.get("field") == field
 
 
-@pytest.mark.parametrize("path", ["monitors", "monitors/1", "incidents", "incidents/7b0f3c52-2d9e-4a55-9d3f-0c1f6f3f2a10"])
+@pytest.mark.parametrize(
+    "path", ["monitors", "monitors/1", "incidents", "incidents/7b0f3c52-2d9e-4a55-9d3f-0c1f6f3f2a10"]
+)
 def test_request_without_the_scope_is_refused(api: Client, path: str) -> None:
     assert Client().get(f"/api/v1/{path}").status_code == 401
     ApiKey.objects.get().delete()

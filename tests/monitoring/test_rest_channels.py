@@ -110,6 +110,52 @@ def test_wrong_change_of_a_channel_is_refused(api: Client, changes: dict[str, An
     assert patch(api, f"channels/{made['id']}", changes, 400)["field"] == field
 
 
+AM: dict[str, Any] = {
+    "name": "am", "kind": "alertmanager", "url": "https://am.example.org/a", "secret": "user:password",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "url"),
+    [
+        (AM, "https://evil.example.net/a"),
+        (AM, "https://am.example.org:8443/a"),
+        (PAGER, "https://evil.example.net/v2/enqueue"),
+        (PAGER | {"url": "https://events.eu.pagerduty.com/v2/enqueue"}, ""),
+    ],
+)
+def test_stored_secret_is_not_sent_to_another_host_unless_it_is_said_anew(
+    api: Client, body: dict[str, Any], url: str
+) -> None:
+    made = post(api, "channels", body, 201)
+    before = Channel.objects.get()
+    assert patch(api, f"channels/{made['id']}", {"url": url}, 400)["field"] == "secret"
+    assert Channel.objects.get().url == before.url
+    patch(api, f"channels/{made['id']}", {"url": url, "secret": "n" * 32})
+    after = Channel.objects.get()
+    assert (after.url, after.secret) == (url, "n" * 32)
+
+
+@pytest.mark.parametrize(
+    ("body", "changes"),
+    [
+        (AM, {"url": "https://am.example.org/b"}),
+        (AM, {"url": "https://am.example.org:443/a", "name": "x"}),
+        (AM, {"url": "https://evil.example.net", "secret": ""}),
+        (AM | {"secret": ""}, {"url": "https://evil.example.net"}),
+        (HOOK, {"url": "https://other.example.net/hook"}),
+        (PAGER, {"url": "https://events.pagerduty.com/v2/enqueue"}),
+        ({"name": "s", "kind": "slack", "url": "https://hooks.slack.com/a"}, {"url": "https://hooks.example.net/b"}),
+    ],
+)  # fmt: skip
+def test_address_can_be_changed_where_no_secret_goes_to_another_host(
+    api: Client, body: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    made = post(api, "channels", body, 201)
+    patch(api, f"channels/{made['id']}", changes)
+    assert Channel.objects.get().url == changes["url"]
+
+
 def test_channel_is_disabled_and_enabled(api: Client) -> None:
     made = post(api, "channels", HOOK, 201)
     Channel.objects.update(disabled_reason="gone")

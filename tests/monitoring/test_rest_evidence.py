@@ -131,6 +131,7 @@ def test_effects_of_what_has_no_reference_are_not_found() -> None:
         ("evaluations?slices=all", "slices"),
         ("evaluations?slice=a%00b", "slice"),
         ("evaluations?cursor=bm9uc2Vuc2U=", None),
+        ("evaluations?cursor=x", "cursor"),
         ("effects?page_size=5", "page_size"),
         ("references?slice=all", "slice"),
         ("slices?key=all", "key"),

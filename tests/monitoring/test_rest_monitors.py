@@ -35,6 +35,15 @@ FLOOR: dict[str, Any] = {
 }
 
 
+def test_monitor_never_names_the_channel_of_the_product() -> None:
+    make_metric()
+    make_channel("receipt", kind="sink", url="")
+    make_channel("ops")
+    assert post(writer(), "monitors", FLOOR, 201)["channels"] == ["ops"]
+    named = FLOOR | {"name": "other", "channels": ["receipt"]}
+    assert post(writer(), "monitors", named, 400)["field"] == "channels"
+
+
 def test_monitor_made_by_rest_learns_with_defaults_and_its_channels() -> None:
     make_metric()
     make_channel("ops")

@@ -12,6 +12,7 @@ from django.utils import timezone
 from monitoring.models import Hours, Incident, Route, Silence
 from monitoring.notifying import route_settings
 from tests.monitoring.factories import make_channel, make_monitor
+from tests.monitoring.silencing import opened, told
 from tests.monitoring.test_routes_import import TEXT
 from tests.monitoring.test_routes_preview import FRIDAY, silence
 from tests.monitoring.usage import guest
@@ -68,7 +69,72 @@ def test_tree_warns_of_what_cannot_work(admin_client: Client) -> None:
     text = page(admin_client, "changelist")
     assert "It has no channel, so nobody is told." in text
     assert "All its channels are disabled." in text
-    assert "“everything” takes everything, so the routes after it are never asked." in text
+    assert "It takes everything that comes here, so the route after it is never asked." in text
+    assert "It is never asked: “everything” before it takes all that it would take." in text
+
+
+def test_tree_warns_of_a_sibling_that_swallows_and_tells_nobody(admin_client: Client, root: Route) -> None:
+    words = "It takes everything that comes here and tells nobody: the channels of “all” hear nothing."
+    route_settings.create({"name": "critical", "matchers": 'severity="critical"', "channels": ["ops"]})
+    route_settings.create({"name": "quiet", "matchers": 'alertname=~".+"', "tells_nobody": True})
+    assert words in page(admin_client, "changelist")
+    route_settings.edit(Route.objects.get(name="quiet").pk, {"matchers": 'severity="info"'})
+    text = page(admin_client, "changelist")
+    assert words not in text
+    assert "mo-warning" not in text
+
+
+@pytest.mark.parametrize(
+    ("parent", "before", "own", "words"),
+    [
+        ('severity="critical"', "", 'severity="error"', "It can never match: nothing fits"),
+        ("", "", 'severity="fatal"', "It can never match: nothing fits severity=&quot;fatal&quot;."),
+        ("", "", 'team="a", team!~"a|b"', "It can never match"),
+        ("", "", 'incident_id="x"', "routes do not know the label “incident_id”"),
+        ("", 'severity=~"critical|error"', 'severity="critical", team="a"', "“before” before it takes all"),
+        ('team="a"', "team!=b", 'severity="critical"', "“before” before it takes all"),
+        ("", 'severity="critical"', 'severity=~"critical|error"', ""),
+        ("", 'severity="critical", team="a"', 'severity="critical"', ""),
+        ("", "", 'team=~"a.*", team!="ab"', ""),
+    ],
+)
+def test_tree_warns_of_a_route_to_which_nothing_can_come(
+    admin_client: Client, root: Route, parent: str, before: str, own: str, words: str
+) -> None:
+    above = route_settings.create({"name": "above", "matchers": parent or 'kind!=""', "channels": ["ops"]})
+    if before:
+        route_settings.create({"name": "before", "matchers": before, "parent": above.pk})
+    route_settings.create({"name": "own", "matchers": own, "parent": above.pk})
+    text = page(admin_client, "changelist")
+    assert words in text
+    assert ("mo-warning" in text) == bool(words)
+
+
+def test_route_that_somebody_changed_meanwhile_is_not_overwritten(admin_client: Client, root: Route) -> None:
+    address = reverse("admin:monitoring_route_change", args=[root.pk])
+    shown = admin_client.get(address)
+    assert 'name="version" value="1"' in shown.content.decode()
+    values = form(name="all", channels=["ops"], version="1", group_wait="1m")
+    assert admin_client.post(address, values).status_code == 302
+    answer = admin_client.post(address, values | {"group_wait": "2m"})
+    assert "Somebody changed this route after this form was opened" in answer.content.decode()
+    root.refresh_from_db()
+    assert (root.group_wait_seconds, root.version) == (60, 2)
+
+
+def test_channel_of_the_product_is_no_choice_and_tells_nobody(admin_client: Client, root: Route) -> None:
+    sink = make_channel("receipt", kind="sink", url="")
+    own = reverse("admin:monitoring_route_change", args=[root.pk])
+    assert "receipt" not in admin_client.get(own).content.decode()
+    answer = admin_client.post(own, form(name="all", channels=["receipt"]))
+    assert "receipt is not one of the available choices" in answer.content.decode()
+    root.channels.set([sink])
+    assert "It has no channel, so nobody is told." in page(admin_client, "changelist")
+    assert "Nobody would be told of it." in page(admin_client, "preview", labels="model = m2")
+    incident = opened(make_monitor())
+    assert told(incident) == []
+    text = admin_client.get(reverse("admin:monitoring_incident_told", args=[incident.pk])).content.decode()
+    assert "receipt" not in text
 
 
 def test_route_is_made_with_the_form(admin_client: Client, root: Route) -> None:
@@ -115,7 +181,7 @@ def test_route_saved_as_it_was_shown_stays_the_same(admin_client: Client, root: 
             "repeat_interval_seconds": 0,
         }
     )
-    before = Route.objects.filter(pk=made.pk).values().get()
+    before = Route.objects.filter(pk=made.pk).values().get() | {"version": 2}
     address = reverse("admin:monitoring_route_change", args=[made.pk])
     shown = admin_client.get(address).context["form"]
     values = {bound.html_name: bound.value() for bound in shown if bound.value() not in (None, False)}
@@ -200,17 +266,17 @@ def test_preview_page_says_what_holds_it_back_when_the_first_would_be_told(
         Silence.objects.all().delete()
 
 
-def test_preview_page_names_a_step_that_comes_before_the_first_message(
-    admin_client: Client, root: Route
-) -> None:
+def test_preview_page_counts_steps_from_the_first_message(admin_client: Client, root: Route) -> None:
     make_channel("chief")
     Hours.objects.create(name="office", zone="UTC", ranges="mon 09:00-17:00")
     steps = [{"after_seconds": 900, "channels": ["chief"]}]
     route_settings.edit(root.pk, {"hours": "office", "outside": "wait", "steps": steps})
     text = page(admin_client, "preview", labels="model = m2", at=FRIDAY.isoformat())
-    assert (
-        f"Before that, after {wording.seconds(900)}, chief is told unless somebody acknowledges it." in text
-    )
+    assert "2026-08-24 09:00:00" in text
+    assert "2026-08-24 09:15:00" in text
+    root.channels.clear()
+    text = page(admin_client, "preview", labels="model = m2", at=FRIDAY.isoformat())
+    assert "chief" not in text.partition("<tbody>")[2]
 
 
 def test_preview_page_takes_an_incident(admin_client: Client, root: Route) -> None:

@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from feedback.models import Scope
-from monitoring.models import Hours, Incident, InhibitRule, Silence
+from monitoring.models import Channel, Hours, Incident, InhibitRule, Route, Silence
 from monitoring.notifying import route_settings
 from monitoring.notifying.route_preview import preview
 from tests.monitoring.callers import client_with, post
@@ -80,6 +80,19 @@ def test_preview_of_what_no_route_takes_goes_to_the_first_after_its_wait(tree: N
     assert told.why == "It waits 30 s for others of its group."
     refused = {one.name: one.because for one in found.verdicts if one.outcome == "refused"}
     assert refused["severe"] == '“severity” is “warning”, which does not fit severity="critical"'
+
+
+def test_preview_counts_steps_from_when_the_first_message_goes(tree: None) -> None:
+    route_settings.edit(
+        Route.objects.get(name="office").pk, {"steps": [{"after_seconds": 900, "channels": ["chief"]}]}
+    )
+    [way] = preview({"severity": "error"}, FRIDAY).ways
+    assert way.steps[0].at == way.told[0].at + timedelta(minutes=15)
+
+
+def test_preview_of_a_channel_whose_kind_is_not_known_tells_it_all_the_same(tree: None) -> None:
+    Channel.objects.filter(name="mail").update(kind="gone")
+    assert [one.channel.name for one in preview({"severity": "info"}, FRIDAY).told] == ["mail"]
 
 
 def test_preview_names_what_holds_it_back(tree: None) -> None:

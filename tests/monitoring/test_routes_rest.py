@@ -129,6 +129,34 @@ def test_route_that_is_wrong_is_refused(
     assert Route.objects.count() == 1
 
 
+def test_route_of_an_older_version_is_not_overwritten(caller: Client) -> None:
+    make_channel("ops")
+    made = post(caller, "routes", {"name": "all", "channels": ["ops"]}, 201)
+    assert made["version"] == 1
+    path = f"routes/{made['id']}"
+    assert patch(caller, path, {"group_wait_seconds": 60, "version": 1})["version"] == 2
+    refused = patch(caller, path, {"group_wait_seconds": 90, "version": 1}, 409)
+    assert (refused["field"], refused["type"].rpartition("/")[2]) == ("version", "route-changed")
+    assert get(caller, path)["group_wait_seconds"] == 60
+    assert patch(caller, path, {"group_wait_seconds": 90})["version"] == 3
+    assert post(caller, "routes", {"name": "b", "version": 1}, 400)["field"] == "version"
+
+
+def test_channel_of_the_product_is_refused_and_not_listed(caller: Client) -> None:
+    sink = make_channel("receipt", kind="sink", url="")
+    make_channel("ops")
+    assert [row["name"] for row in get(caller, "channels")["results"]] == ["ops"]
+    get(caller, f"channels/{sink.pk}", 404)
+    patch(caller, f"channels/{sink.pk}", {"is_enabled": False}, 404)
+    post(caller, f"channels/{sink.pk}/disable", {}, 404)
+    refused = post(caller, "routes", {"name": "all", "channels": ["receipt"]}, 400)
+    assert (refused["field"], "tells nobody" in refused["detail"]) == ("channels", True)
+    step = {"after_seconds": 60, "channels": ["receipt"]}
+    assert (
+        post(caller, "routes", {"name": "all", "channels": ["ops"], "steps": [step]}, 400)["field"] == "steps"
+    )
+
+
 def test_first_route_takes_everything_and_stays_first(caller: Client) -> None:
     root = post(caller, "routes", {"name": "all"}, 201)
     child = post(caller, "routes", {"name": "a"}, 201)

@@ -11,8 +11,9 @@ from pytest_django import DjangoAssertNumQueries
 
 from monitoring.admin.silence_form import monday_morning
 from monitoring.models import InhibitRule, MaintenanceWindow, Silence
+from monitoring.quiet import silences
 from tests.monitoring.factories import make_channel, make_monitor
-from tests.monitoring.silencing import HOUR, opened, silenced, told
+from tests.monitoring.silencing import HOUR, opened, over, silenced, told
 from tests.monitoring.usage import guest
 
 pytestmark = pytest.mark.django_db
@@ -88,11 +89,20 @@ def test_form_shows_what_it_would_hold_back_before_anything_is_made(admin_client
     assert "At character" in shown(admin_client, "admin:monitoring_silence_preview", "?matchers=monitor")
 
 
-def test_form_of_an_incident_begins_with_its_labels(admin_client: Client) -> None:
+def test_form_of_an_incident_begins_with_what_only_it_has(admin_client: Client) -> None:
     incident = opened(make_monitor(), now=timezone.now(), key="variant=a", labels={"variant": 'a"<'})
+    opened(make_monitor(name="other"), now=timezone.now(), key="variant=a", labels={"variant": 'a"<'})
     page = shown(admin_client, ADD, f"?incident={incident.pk}")
-    assert "variant=&quot;a\\&quot;&lt;&quot;" in page
+    assert f"incident_id=&quot;{incident.pk}&quot;" in page
     assert "This suppresses 1 open incident:" in page
+
+
+def test_form_of_an_incident_that_is_over_says_so(admin_client: Client) -> None:
+    incident = opened(make_monitor(), now=timezone.now())
+    over(incident, now=timezone.now())
+    page = shown(admin_client, ADD, f"?incident={incident.pk}")
+    assert "This incident is over" in page
+    assert str(incident.pk) not in page.partition("<form")[2]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +163,33 @@ def test_silence_is_changed_ended_and_made_again(admin_client: Client) -> None:
     )
 
 
+def test_ending_asks_first_and_says_what_will_be_told(admin_client: Client) -> None:
+    now = timezone.now()
+    ops = make_channel("ops")
+    silence = silenced(now=now)
+    silenced('variant="b"', now=now, created_by="bo")
+    monitor = make_monitor(channels=(ops,))
+    waits = opened(monitor, now=now, key="variant=a", labels={"variant": "a"}, title="waits alone")
+    opened(monitor, now=now, key="variant=b", labels={"variant": "b"}, title="held twice")
+    address = reverse("admin:monitoring_silence_end", args=[silence.pk])
+    assert address in shown(admin_client, LIST)
+    page = admin_client.get(address).content.decode()
+    assert "When it is ended now, 1 open incident will be told to ops." in page
+    assert f"{waits.title}</a> to ops" in page
+    assert "held twice</a>: a silence by bo" in page
+    silence.refresh_from_db()
+    assert silence.ends_at > now
+    silences.end(silence.pk, by="ada", now=now)
+    assert "It has ended" in admin_client.get(address, follow=True).content.decode()
+
+
+def test_ending_one_that_has_not_begun_tells_nothing(admin_client: Client) -> None:
+    silence = silenced(now=timezone.now(), starts_at=timezone.now() + HOUR)
+    opened(make_monitor(channels=(make_channel(),)), now=timezone.now())
+    address = reverse("admin:monitoring_silence_end", args=[silence.pk])
+    assert "It has not begun" in admin_client.get(address).content.decode()
+
+
 def test_who_may_only_look_changes_nothing(client: Client) -> None:
     silence = silenced(now=timezone.now())
     client.force_login(guest("view_silence"))
@@ -161,6 +198,7 @@ def test_who_may_only_look_changes_nothing(client: Client) -> None:
     assert "New silence" not in page
     assert client.post(reverse(LIST), {"end": str(silence.pk)}).status_code == 403
     assert client.get(reverse(ADD)).status_code == 403
+    assert client.get(reverse("admin:monitoring_silence_end", args=[silence.pk])).status_code == 403
     shown(client, CALENDAR)
 
 

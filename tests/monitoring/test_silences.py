@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from feedback.models import Scope
-from monitoring.models import MessageKind, MessageStatus, Silence
+from monitoring.labels import INCIDENT, labels_of, matched_labels_of, public_labels_of
+from monitoring.models import Flag, MessageKind, MessageStatus, Severity, Silence
 from monitoring.quiet import silences, suppression
 from monitoring.routing.matchers import InvalidMatcher, Matcher, Operator, parse
 from tests.monitoring.callers import client_with, get, patch, post
 from tests.monitoring.factories import make_channel, make_monitor
-from tests.monitoring.silencing import HOUR, NOW, opened, silenced, told
+from tests.monitoring.silencing import HOUR, NOW, flags_of, opened, over, silenced, told
 
 pytestmark = pytest.mark.django_db
 
@@ -52,6 +53,10 @@ def test_start_in_the_past_is_now() -> None:
         ('a=""', {}, "matchers"),
         ('a=~".*"', {}, "matchers"),
         ('a!="x"', {}, "matchers"),
+        ('severity=~".+"', {}, "matchers"),
+        ('severity=~"critical|error|warning|info"', {}, "matchers"),
+        ('alertname=~"..*", a=~".*"', {}, "matchers"),
+        ('severity!=""', {}, "matchers"),
         ('a="x"', {"ends_at": NOW}, "ends_at"),
         ('a="x"', {"starts_at": NOW + HOUR, "ends_at": NOW + HOUR}, "ends_at"),
         ('a="x"', {"ends_at": NOW + timedelta(days=400)}, "ends_at"),
@@ -151,6 +156,50 @@ def test_silence_of_one_incident_matches_it_and_not_its_neighbour() -> None:
     assert (told(incident), told(neighbour)) == (SUPPRESSED, PENDING)
 
 
+def test_silence_of_one_incident_leaves_others_with_its_labels_alone() -> None:
+    monitor = make_monitor(channels=(make_channel(),))
+    incident = opened(monitor)
+    silences.make(
+        silences.exactly(incident), starts_at=NOW, ends_at=NOW + HOUR, comment="c", created_by="ada", now=NOW
+    )
+    slice_of_it = opened(monitor, key="variant=a", labels={"variant": "a"})
+    over(incident, now=NOW)
+    later = opened(monitor, severity=Severity.CRITICAL)
+    suppression.tend(NOW)
+    assert (told(slice_of_it), told(later)) == (PENDING, PENDING)
+
+
+def test_silence_of_one_incident_holds_when_its_labels_change() -> None:
+    monitor = make_monitor(channels=(make_channel(),))
+    incident = opened(monitor)
+    silences.make(
+        silences.exactly(incident), starts_at=NOW, ends_at=NOW + HOUR, comment="c", created_by="ada", now=NOW
+    )
+    monitor.name = "renamed"
+    monitor.save()
+    suppression.tend(NOW)
+    assert flags_of(incident) == {Flag.SILENCED}
+
+
+def test_incident_that_is_over_is_not_silenced() -> None:
+    incident = opened(make_monitor())
+    silence = silences.make(
+        silences.exactly(incident), starts_at=NOW, ends_at=NOW + HOUR, comment="c", created_by="ada", now=NOW
+    )
+    over(incident, now=NOW)
+    incident.refresh_from_db()
+    with pytest.raises(silences.IncidentOver):
+        silences.exactly(incident)
+    with pytest.raises(silences.IncidentOver):
+        silences.again(silence.pk, length=HOUR, created_by="ada", now=NOW + HOUR)
+
+
+def test_label_of_one_incident_leaves_the_product_nowhere() -> None:
+    incident = opened(make_monitor())
+    assert INCIDENT not in {**labels_of(incident), **public_labels_of(incident)}
+    assert matched_labels_of(incident)[INCIDENT] == str(incident.pk)
+
+
 def test_hostile_values_are_matched_as_they_are() -> None:
     value = 'a"b\\c,d}{=~\n<script>ü'
     monitor = make_monitor(channels=(make_channel(),))
@@ -211,7 +260,8 @@ def test_incident_is_silenced_by_rest() -> None:
     client = client_with(Scope.INCIDENTS_WRITE)
     incident = opened(make_monitor(channels=(make_channel(),)))
     made = post(client, f"incidents/{incident.pk}/silence", {"seconds": 600, "comment": "c"}, 201)
-    assert {"name": "monitor", "value": "helpfulness floor", "isRegex": False, "isEqual": True} in made[
-        "matchers"
-    ]
+    only = {"name": "incident_id", "value": str(incident.pk), "isRegex": False, "isEqual": True}
+    assert made["matchers"] == [only]
     post(client, f"incidents/{Silence().pk}/silence", {"seconds": 600, "comment": "c"}, 404)
+    over(incident, now=NOW)
+    post(client, f"incidents/{incident.pk}/silence", {"seconds": 600, "comment": "c"}, 409)

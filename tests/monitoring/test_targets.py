@@ -3,7 +3,7 @@ import ipaddress
 import pytest
 from pytest_django import Settings
 
-from monitoring.targets import BlockedTarget, check_address, is_public, target_of
+from monitoring.targets import BlockedTarget, check_address, check_before_sending, is_public, target_of
 
 PUBLIC = [
     "8.8.8.8",
@@ -128,3 +128,41 @@ def test_target_of_a_name_beyond_ascii_is_spelt_as_dns_does() -> None:
     target = target_of("https://bücher.example/ä?q=ü%20")
     assert target.host == "xn--bcher-kva.example"
     assert target.path == "/%C3%A4?q=%C3%BC%20"
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("https://169.254.169.254/latest", "is not a public address"),
+        ("https://[fe80::1]/", "is not a public address"),
+        ("http://example.org/", "Only https"),
+        ("https://example.org:22/", "Port 22"),
+        ("https://8.8.8.8:9093/", "Port 9093"),
+    ],
+)
+@pytest.mark.parametrize("allow", [[], ["127.0.0.0/8"], ["hooks.internal"]])
+def test_address_that_can_never_be_used_is_refused_when_it_is_typed(
+    url: str, reason: str, allow: list[str], settings: Settings
+) -> None:
+    settings.OUTBOUND_ALLOW = allow
+    with pytest.raises(BlockedTarget, match=reason):
+        check_before_sending(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "allow"),
+    [
+        ("https://example.org/x", []),
+        ("https://8.8.8.8:8443/x", []),
+        ("http://127.0.0.1:9093/", ["127.0.0.0/8"]),
+        ("http://box.localhost:9093/", ["127.0.0.0/8"]),
+        ("http://hooks.internal:9000/", ["hooks.internal"]),
+        # It may be in that network: what it resolves to decides when something is sent.
+        ("http://alertmanager:9093/", ["10.0.0.0/8"]),
+    ],
+)
+def test_address_that_may_be_used_is_taken_when_it_is_typed(
+    url: str, allow: list[str], settings: Settings
+) -> None:
+    settings.OUTBOUND_ALLOW = allow
+    check_before_sending(url)

@@ -141,12 +141,45 @@ def test_window_in_plain_words(changes: dict[str, Any], words: str) -> None:
         ({"repeats": "once"}, "ends_at"),
         ({"ends_at": datetime(2025, 1, 1, tzinfo=UTC)}, "ends_at"),
         ({"matchers": [{"name": "a", "value": "(", "isRegex": True}]}, "matchers"),
+        ({"matchers": [{"name": "severity", "value": ".+", "isRegex": True}]}, "matchers"),
+        ({"duration_seconds": 7 * 86_400}, "duration_seconds"),
+        ({"duration_seconds": 14 * 86_400}, "duration_seconds"),
+        ({"weekdays": "sat, sun", "duration_seconds": 86_400}, "duration_seconds"),
+        ({"weekdays": "mon,tue,wed,thu,fri,sat,sun", "duration_seconds": 31 * 86_400}, "duration_seconds"),
+        ({"repeats": "monthly", "month_day": 1, "duration_seconds": 28 * 86_400}, "duration_seconds"),
     ],
 )
 def test_window_that_cannot_be_meant_is_refused_by_field(changes: dict[str, Any], field: str) -> None:
     with pytest.raises(ValidationError) as caught:
         windows.check(weekly(**changes))
     assert set(caught.value.message_dict) == {field}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weekdays": "sat, sun", "duration_seconds": 86_340},
+        {"duration_seconds": 7 * 86_400 - 60},
+        {"repeats": "monthly", "month_day": -1, "duration_seconds": 28 * 86_400 - 60},
+        {"matchers": []},
+        {"matchers": [{"name": "severity", "value": "critical", "isEqual": False}]},
+    ],
+)
+def test_window_that_closes_before_it_opens_again_is_taken(changes: dict[str, Any]) -> None:
+    windows.check(weekly(**changes))
+
+
+def test_window_whose_times_touch_says_when_it_really_closes() -> None:
+    """As stored before such a length was refused."""
+    window = weekly(weekdays="sat, sun", duration_seconds=86_400, zone="UTC")
+    assert windows.open_at(window, at("2026-03-07T23:00:00")) == (
+        at("2026-03-07T22:00:00"),
+        at("2026-03-09T22:00:00"),
+    )
+    never = weekly(weekdays="sat", duration_seconds=14 * 86_400, ends_at=at("2026-04-01T00:00:00"))
+    opened_now = windows.open_at(never, at("2026-03-10T00:00:00"))
+    assert opened_now is not None
+    assert opened_now[1] > at("2026-04-10T00:00:00")
 
 
 @pytest.mark.django_db

@@ -14,9 +14,9 @@ def ran(name: str, at: datetime, *, rows: int = 5, error: str = "") -> None:
 
 
 def test_declare_makes_the_table_equal_to_the_schedule_and_keeps_history() -> None:
-    jobs.declare({"rollups": 5.0, "old": 60.0})
+    jobs.declare({"rollups": 5.0, "old": 60.0}, now=NOW)
     ran("rollups", NOW)
-    jobs.declare({"rollups": 10.0, "checks": 60.0})
+    jobs.declare({"rollups": 10.0, "checks": 60.0}, now=NOW + timedelta(seconds=1))
     rows = {job.name: job for job in ScheduledJob.objects.all()}
     assert set(rows) == {"rollups", "checks"}
     assert (rows["rollups"].interval_seconds, rows["rollups"].run_count) == (10.0, 1)
@@ -24,7 +24,7 @@ def test_declare_makes_the_table_equal_to_the_schedule_and_keeps_history() -> No
 
 
 def test_record_counts_runs_failures_and_rows_and_keeps_the_latest() -> None:
-    jobs.declare({"checks": 60.0})
+    jobs.declare({"checks": 60.0}, now=NOW)
     ran("checks", NOW, error="ValueError: odd")
     ran("checks", NOW + timedelta(seconds=60), rows=9)
     ran("checks", NOW - timedelta(seconds=60), rows=1)
@@ -34,7 +34,7 @@ def test_record_counts_runs_failures_and_rows_and_keeps_the_latest() -> None:
 
 
 def test_state_of_a_job_is_late_failing_on_time_or_never_ran() -> None:
-    jobs.declare({"checks": 60.0})
+    jobs.declare({"checks": 60.0}, now=NOW - timedelta(seconds=151))
     assert ScheduledJob.objects.get().state(NOW) == JobState.NEVER_RAN
     ran("checks", NOW)
     job = ScheduledJob.objects.get()
@@ -42,3 +42,12 @@ def test_state_of_a_job_is_late_failing_on_time_or_never_ran() -> None:
     assert job.state(NOW + timedelta(seconds=151)) == JobState.LATE
     ran("checks", NOW + timedelta(seconds=60), error="it broke")
     assert ScheduledJob.objects.get().state(NOW + timedelta(seconds=61)) == JobState.FAILING
+
+
+def test_job_that_is_new_is_not_complained_about_before_its_first_run_is_late() -> None:
+    jobs.declare({"housekeeping": 3_600.0}, now=NOW)
+    later = NOW + timedelta(minutes=17)
+    jobs.declare({"housekeeping": 3_600.0}, now=later)
+    job = ScheduledJob.objects.get()
+    assert (job.state(later), job.next_run_at) == (JobState.TO_COME, NOW + timedelta(hours=1))
+    assert job.state(NOW + timedelta(minutes=121)) == JobState.NEVER_RAN

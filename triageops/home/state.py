@@ -9,17 +9,15 @@ from django.urls import reverse
 
 from experiments.models import Experiment, Variant
 from feedback.models import MetricKind, QualityMetric
-from monitoring.models import Incident
 from monitoring.standing import Used
 from triageops import charts, wording
 from triageops.admin import Tone
 from triageops.home.access import Access
+from triageops.home.troubles import Troubles, sentence_of
 from triageops.observability.admin import TONES
 from triageops.observability.models import JobState, ScheduledJob
 
 _MOST_NAMES = 3
-MOST_INCIDENTS = 100
-"""As many are read; there may be more."""
 
 
 @dataclass(frozen=True)
@@ -41,23 +39,25 @@ class Hint:
 
 @dataclass(frozen=True)
 class JobLine:
-    """is_first: it never ran, and its first time has not come yet."""
+    """due_in: seconds until its next run."""
 
     job: ScheduledJob
     state: JobState
-    is_first: bool = False
+    due_in: float
 
     @property
     def is_bad(self) -> bool:
-        return self.state != JobState.ON_TIME and not self.is_first
+        return self.state not in {JobState.ON_TIME, JobState.TO_COME}
 
     @property
     def tone(self) -> Tone:
-        return Tone.NEUTRAL if self.is_first else TONES[self.state]
+        return TONES[self.state]
 
     @property
     def word(self) -> str:
-        return "not due yet" if self.is_first else self.state.label.lower()
+        if self.state != JobState.TO_COME:
+            return self.state.label.lower()
+        return f"first run in {wording.seconds(self.due_in)}" if self.due_in >= 1 else "first run due"
 
 
 @dataclass(frozen=True)
@@ -80,27 +80,21 @@ class Running:
 
 
 def job_lines(jobs: Iterable[ScheduledJob], now: datetime) -> list[JobLine]:
-    """How long the schedule has been followed is what its jobs' runs add up to: nobody wrote down when it began."""
-    states = [(job, job.state(now)) for job in jobs]
-    age = max((job.run_count * job.interval_seconds for job, _ in states), default=0.0)
-    return [
-        JobLine(job, state, is_first=state == JobState.NEVER_RAN and 0 < age < job.interval_seconds)
-        for job, state in states
-    ]
+    return [JobLine(job, job.state(now), (job.next_run_at - now).total_seconds()) for job in jobs]
 
 
-def sentence(incidents: Sequence[Incident], jobs: Sequence[JobLine], access: Access) -> Sentence:
+def sentence(found: Troubles, jobs: Sequence[JobLine], access: Access) -> Sentence:
     """What a manager can read aloud. Incidents first; then work that does not run, which hides incidents."""
     if not access.has_any:
         text = "There is nothing here that you may see yet. Ask whoever manages the users of TriageOps for permissions."
         return Sentence(text, Tone.NEUTRAL)
-    if incidents:
-        latest = incidents[0]
-        count = wording.plural(len(incidents), "open incident")
-        head = f"At least {count}: " if len(incidents) >= MOST_INCIDENTS else f"{count}: "
-        head += "" if len(incidents) == 1 else "the latest is "
-        address = reverse("admin:monitoring_incident_change", args=[latest.pk])
-        return Sentence(head + latest.title, Tone.HARM, latest.opened_at, address)
+    if found.open_count:
+        text, tone = sentence_of(found)
+        first = found.first
+        if first is None:
+            return Sentence(text, tone, None, reverse("admin:monitoring_inbox"))
+        address = reverse("admin:monitoring_incident_change", args=[first.incident.pk])
+        return Sentence(text, tone, first.incident.opened_at, address)
     calm = "No open incidents" if access.incidents else ""
     if not access.jobs:
         return Sentence(
@@ -108,7 +102,7 @@ def sentence(incidents: Sequence[Incident], jobs: Sequence[JobLine], access: Acc
             Tone.NEUTRAL,
         )
     address = reverse("admin:observability_scheduledjob_changelist")
-    if not jobs or all(line.state == JobState.NEVER_RAN for line in jobs):
+    if not jobs or all(line.job.started_at is None for line in jobs):
         return Sentence(
             "No scheduled work has run yet, so nothing is being watched.", Tone.LOOK, None, address
         )
@@ -127,13 +121,14 @@ def _names(lines: Sequence[JobLine]) -> str:
 def hints(
     metrics: Sequence[QualityMetric],
     unmatched_count: int,
-    incidents: Sequence[Incident],
     jobs: Sequence[JobLine],
+    *,
+    has_incidents: bool,
 ) -> list[Hint]:
     """Small things to look at, beside the sentence."""
     found = []
     bad = [line for line in jobs if line.is_bad]
-    if bad and incidents:
+    if bad and has_incidents:
         # Without incidents the sentence itself says so.
         text = f"Not all scheduled work is well: {_names(bad)}."
         found.append(Hint(text, reverse("admin:observability_scheduledjob_changelist"), "Show"))

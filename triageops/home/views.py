@@ -4,11 +4,10 @@
 choose what the plots show. Nothing is read for a part that the person may not see.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F, Q
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.http import urlencode
@@ -17,11 +16,11 @@ from experiments.models import Variant
 from feedback import stats
 from feedback.models import QualityMetric
 from monitoring import standing
-from monitoring.models import Incident, IncidentState
 from monitoring.reading import inbox
 from triageops.home import state
 from triageops.home.access import access_of
 from triageops.home.picture import picture
+from triageops.home.troubles import open_and_recent, troubles_of
 from triageops.observability.models import ScheduledJob
 
 WINDOWS = {
@@ -50,13 +49,6 @@ def _running_variants() -> list[Variant]:
     return list(Variant.objects.filter(experiment__state="running").select_related("experiment"))
 
 
-def _incidents_since(start: datetime) -> list[Incident]:
-    recent = Q(resolved_at=None) | Q(resolved_at__gte=start)
-    rows = Incident.objects.genuine().told().filter(recent).select_related("monitor")
-    open_first = rows.order_by(F("resolved_at").desc(nulls_first=True), "-id")
-    return list(open_first.annotate(is_held=inbox.held_back())[: state.MOST_INCIDENTS])
-
-
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Adds what the page shows to `context`."""
     now = timezone.now()
@@ -66,13 +58,10 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     access = access_of(request.user)
     metrics = list(QualityMetric.objects.all())
     variants = _running_variants() if access.experiments else []
-    incidents = _incidents_since(window.start) if access.incidents else []
-    is_open = [incident for incident in incidents if incident.is_open]
-    if len(is_open) < state.MOST_INCIDENTS:
-        request.__dict__["needing_count"] = sum(
-            one.state == IncidentState.FIRING and not one.is_held  # type: ignore[attr-defined]
-            for one in is_open
-        )
+    incidents = open_and_recent(window.start) if access.incidents else []
+    found = troubles_of(incidents)
+    if access.incidents:
+        request.__dict__["needing_count"] = found.needing_count
     jobs = state.job_lines(ScheduledJob.objects.all(), now) if access.jobs else []
     drawn = picture(
         window,
@@ -95,15 +84,15 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             for name, (text, _) in WINDOWS.items()
         ],
         "access": access,
-        "sentence": state.sentence(is_open, jobs, access),
+        "sentence": state.sentence(found, jobs, access),
         "budget_line": state.budget_line(standing.used_this_month(now) if access.monitors else None),
         "hints": state.hints(
             metrics if access.metrics else [],
             stats.unmatched_count(window) if access.feedback else 0,
-            is_open,
             jobs,
+            has_incidents=found.open_count > 0,
         ),
-        "incidents": is_open,
+        "troubles": found,
         "experiments": state.running(variants, now),
         "jobs": jobs,
         "picture": drawn,

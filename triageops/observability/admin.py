@@ -12,6 +12,7 @@ TONES = {
     JobState.ON_TIME: Tone.NEUTRAL,
     JobState.LATE: Tone.LOOK,
     JobState.NEVER_RAN: Tone.LOOK,
+    JobState.TO_COME: Tone.NEUTRAL,
     JobState.FAILING: Tone.HARM,
 }
 

@@ -7,10 +7,13 @@ from django.db import connection
 from triageops.observability.models import ScheduledJob
 
 
-def declare(intervals: dict[str, float]) -> None:
+def declare(intervals: dict[str, float], *, now: datetime) -> None:
     """Make the table of jobs equal to the schedule: a job that never ran is seen, a removed one is not."""
     for name, interval in intervals.items():
-        ScheduledJob.objects.update_or_create(name=name, defaults={"interval_seconds": interval})
+        values = {"interval_seconds": interval}
+        ScheduledJob.objects.update_or_create(
+            name=name, defaults=values, create_defaults={**values, "declared_at": now}
+        )
     ScheduledJob.objects.exclude(name__in=intervals).delete()
 
 

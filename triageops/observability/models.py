@@ -1,6 +1,7 @@
 from datetime import datetime, timedelta
 
 from django.db import models
+from django.db.models.functions import Now
 
 
 class JobState(models.TextChoices):
@@ -8,6 +9,7 @@ class JobState(models.TextChoices):
     LATE = "late"
     FAILING = "failing"
     NEVER_RAN = "never ran"
+    TO_COME = "first run to come"
 
 
 class ScheduledJob(models.Model):
@@ -15,6 +17,7 @@ class ScheduledJob(models.Model):
 
     name = models.CharField(max_length=100, primary_key=True)
     interval_seconds = models.FloatField()
+    declared_at = models.DateTimeField(db_default=Now(), help_text="When it came into the schedule.")
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     rows = models.BigIntegerField(default=0, help_text="Rows that the last run saw.")
@@ -29,13 +32,14 @@ class ScheduledJob(models.Model):
         return self.name
 
     @property
-    def next_run_at(self) -> datetime | None:
-        return self.started_at and self.started_at + timedelta(seconds=self.interval_seconds)
+    def next_run_at(self) -> datetime:
+        return (self.started_at or self.declared_at) + timedelta(seconds=self.interval_seconds)
 
     def state(self, now: datetime) -> JobState:
-        """Late means: two intervals and half a minute have passed since the last start."""
+        """Late means: two intervals and half a minute have passed since the last start; a job that is new has as long."""
+        limit = timedelta(seconds=2 * self.interval_seconds + 30)
         if self.started_at is None:
-            return JobState.NEVER_RAN
-        if now - self.started_at > timedelta(seconds=2 * self.interval_seconds + 30):
+            return JobState.TO_COME if now - self.declared_at <= limit else JobState.NEVER_RAN
+        if now - self.started_at > limit:
             return JobState.LATE
         return JobState.FAILING if self.last_error else JobState.ON_TIME

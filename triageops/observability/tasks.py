@@ -35,7 +35,8 @@ def use_json_logging(**_: Any) -> None:
 def declare_jobs(sender: Any, **_: Any) -> None:
     """The table of scheduled jobs follows the schedule of the running code."""
     schedule = sender.app.conf.beat_schedule
-    jobs.declare({name: float(entry["schedule"]) for name, entry in schedule.items()})
+    intervals = {name: float(entry["schedule"]) for name, entry in schedule.items()}
+    jobs.declare(intervals, now=timezone.now())
 
 
 @signals.worker_ready.connect
