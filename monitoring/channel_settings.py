@@ -151,7 +151,7 @@ def masked(url: str) -> str:
     if not url:
         return ""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}/…"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/…"
 
 
 def _origin(channel: Channel, url: str) -> tuple[str, str, int | None]:

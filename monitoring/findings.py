@@ -9,7 +9,9 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef, Q
 
 from monitoring import endpoints
+from monitoring.channels.sink import Sink
 from monitoring.models import (
+    Channel,
     EventKind,
     Incident,
     IncidentEvent,
@@ -78,7 +80,7 @@ def of_all(now: datetime) -> tuple[int, list[Finding]]:
     answered = _answered(triggers)
     found: list[Finding] = []
     for incident in rows:
-        told = triggers.get(incident.pk)
+        told = [one for one in triggers.get(incident.pk, ()) if _is_heard(incident, one.channel)]
         if told:
             sight = _Sight(now, incident.pk in held, _is_known(incident, told), answered)
             found += _of_told(incident, told, sight)
@@ -106,8 +108,14 @@ def _is_known(incident: Incident, told: Iterable[OutboxMessage]) -> bool:
     return any(message.status == MessageStatus.DELIVERED for message in told)
 
 
+def _is_heard(incident: Incident, channel: Channel) -> bool:
+    """The product's own channel tells nobody; it counts for what the canary planted only."""
+    return channel.kind != Sink.name or telling.is_planted(incident)
+
+
 def _of_untold(incident: Incident) -> list[Finding]:
-    legs = telling.legs_of(incident, MessageKind.TRIGGER, now=incident.opened_at)
+    chosen = telling.legs_of(incident, MessageKind.TRIGGER, now=incident.opened_at)
+    legs = [leg for leg in chosen if _is_heard(incident, leg.channel)]
     if not legs:
         return [Finding(NOBODY, f"No channel is chosen for “{incident.title}”.", str(incident.pk))]
     return [

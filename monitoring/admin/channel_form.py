@@ -147,6 +147,14 @@ class ChannelForm(forms.ModelForm[Channel]):
         else:
             field.help_text += " Empty keeps the present one."
 
+    def add_error(self, field: str | None, error: Any) -> None:
+        """What is missing is said once: what the model says of an empty value adds nothing."""
+        if field is None and hasattr(error, "error_dict"):
+            error.error_dict = {
+                name: found for name, found in error.error_dict.items() if name not in self.errors
+            }
+        super().add_error(field, error)
+
     def clean_kind(self) -> str:
         return self.kind
 

@@ -171,8 +171,7 @@ def first_line(channels: Iterable[Channel], now: datetime) -> tuple[str, Tone]:
     found = [(one, condition_of(one, getattr(one, "health", None), Waiting(), now)) for one in channels]
     if not found:
         return "There is no channel yet: an incident is seen only by those who look here.", Tone.LOOK
-    odd = [(one, condition) for one, condition in found if _TONES.get(condition)]
-    count = wording.plural(len(found), "channel")
+    odd, count = [pair for pair in found if _TONES.get(pair[1])], wording.plural(len(found), "channel")
     if not odd:
         return f"Nothing is wrong with {count}.", Tone.NEUTRAL
     names = "; ".join(f"“{one.name}”: {_WORDS[condition]}" for one, condition in odd[:3])

@@ -53,7 +53,7 @@ def _of_channels(now: datetime) -> list[str]:
         health__last_success_at__lt=F("health__last_failure_at")
     )
     is_refused = Q(health__failure_count=0, health__last_failure_at__isnull=False) & never_since
-    rows = Channel.objects.annotate(
+    rows = Channel.objects.of_people().annotate(
         failures=F("health__failure_count"),
         closed_until=F("health__closed_until"),
         failed=F("health__last_reason"),

@@ -120,7 +120,7 @@ class ToldFilter(_Filter):
     parameter_name = "told"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
-        return [(str(pk), name) for pk, name in Channel.objects.values_list("pk", "name")]
+        return [(str(pk), name) for pk, name in Channel.objects.of_people().values_list("pk", "name")]
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
         chosen = self.value() or ""

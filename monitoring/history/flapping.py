@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from monitoring.history import flags
 from monitoring.models import EventKind, Flag, Incident, IncidentState, Resolution
+from triageops import wording
 
 FLAP_WINDOW = timedelta(hours=1)
 RELAPSES = 3
@@ -24,8 +25,7 @@ def note_return(incident: Incident, *, now: datetime) -> None:
     before = _before(incident, now)
     if before is None or before.resolved_at is None:
         return
-    minutes = max(1, round((now - before.resolved_at).total_seconds() / 60))
-    why = f"back {minutes} min after it was over"
+    why = f"back {wording.seconds((now - before.resolved_at).total_seconds())} after it was over"
     flags.flag(incident, Flag.FLAPPING, why=why, cause=f"incident:{before.pk}", now=now)
 
 

@@ -189,7 +189,7 @@ def _step(one: _Due, now: datetime) -> int:
         since = rounds.since([incident.pk])
         if (incident.pk, one.leaf.id, one.number) in rounds.steps_taken(since):
             return 0
-        wanted = Channel.objects.filter(pk__in=one.leaf.steps[one.number - 1].channels)
+        wanted = Channel.objects.of_people().filter(pk__in=one.leaf.steps[one.number - 1].channels)
         untold = _untold(wanted, incident, since[incident.pk])
         because = f"step {one.number} of route {one.leaf.name}: {one.why}"
         legs = _legs(untold, because, now, one.leaf.id, one.number)

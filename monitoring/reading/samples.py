@@ -66,7 +66,8 @@ def of_incident(incident: Incident, monitor: Monitor, now: datetime) -> Samples:
                     SELECT {", ".join(_COLUMNS)} FROM feedback_response
                     WHERE occurred_at >= %s AND occurred_at < %s
                     ORDER BY occurred_at DESC LIMIT {_LOOKED_THROUGH}
-                ) AS r WHERE {" AND ".join(conditions)} LIMIT {_LOOKED_AT}
+                ) AS r WHERE {" AND ".join(conditions)}
+                ORDER BY r.occurred_at DESC LIMIT {_LOOKED_AT}
             ) AS r {sought.join}
             WHERE {sought.condition} ORDER BY {sought.order} r.occurred_at DESC LIMIT {MOST}
             """,

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from feedback.models import Scope
-from monitoring.labels import labels_of
+from monitoring.labels import matched_labels_of
 from monitoring.models import Incident, IncidentState, OutboxMessage, Severity, Source
 from monitoring.reports import keyed
 from monitoring.routing.matchers import InvalidMatcher, matches_all, parse
@@ -130,7 +130,7 @@ def _matching(rows: QuerySet[Incident], text: str) -> QuerySet[Incident]:
             fix="Send opened_after, or another filter beside it.",
         )
     found = rows.select_related("monitor").iterator(2_000)
-    return rows.filter(pk__in=[row.pk for row in found if matches_all(matchers, labels_of(row))])
+    return rows.filter(pk__in=[row.pk for row in found if matches_all(matchers, matched_labels_of(row))])
 
 
 def described(incident_id: UUID) -> Response:

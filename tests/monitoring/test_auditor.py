@@ -22,8 +22,9 @@ from monitoring.models import (
 )
 from monitoring.outgoing import auditor, delivery, escalation, recording
 from tests.monitoring.deliveries import T0, Clock, over, reported, tell
-from tests.monitoring.factories import make_channel
+from tests.monitoring.factories import make_channel, make_monitor
 from tests.monitoring.receiver import Receiver, answer
+from tests.monitoring.silencing import opened
 from triageops.observability.metrics import exported
 
 pytestmark = pytest.mark.django_db
@@ -52,6 +53,15 @@ def own() -> list[str]:
     return list(
         Incident.objects.open().filter(source=Source.SELF).order_by("id").values_list("slice_key", flat=True)
     )
+
+
+def test_audit_finds_that_the_channel_of_the_product_tells_nobody(clock: Clock) -> None:
+    sink = make_channel("receipt", kind="sink", url="")
+    incident = opened(make_monitor(channels=(sink,)), now=T0)
+    assert incident.messages.get().channel == sink
+    assert found(clock) == ["nobody"]
+    delivery.deliver_due(clock)
+    assert found(clock) == ["nobody"]
 
 
 def test_audit_of_delivered_scheduled_and_held_messages_passes(channel: Channel, clock: Clock) -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -24,7 +25,7 @@ from monitoring.models import (
 )
 from monitoring.reading import channel_health
 from monitoring.reading.channel_health import Condition
-from tests.monitoring.factories import make_channel, make_monitor
+from tests.monitoring.factories import make_channel, make_incident, make_monitor
 
 pytestmark = pytest.mark.django_db
 
@@ -394,3 +395,50 @@ def test_list_of_channels_shows_port_and_brackets_of_the_host_but_no_path(admin_
     shown = form(admin_client, reverse("admin:monitoring_channel_changelist"))
     assert "[2001:4860::1]:8443" in shown
     assert "/secret" not in shown
+
+
+def test_missing_value_is_said_once(admin_client: Client) -> None:
+    shown = admin_client.post(reverse(ADD), {"name": "x", "kind": "pagerduty", "secret": ""}).content.decode()
+    assert "This field is required" in shown
+    assert "has 32 characters." not in shown
+
+
+def test_page_of_a_channel_shows_port_and_brackets_of_its_address(admin_client: Client) -> None:
+    channel = make_channel(url="https://[2001:4860::1]:8443/secret")
+    shown = form(admin_client, reverse("admin:monitoring_channel_change", args=[channel.pk]))
+    assert "https://[2001:4860::1]:8443/…" in shown
+
+
+def test_pages_offer_no_link_to_deliveries_to_who_may_not_see_them(
+    client: Client, django_user_model: Any
+) -> None:
+    channel = make_channel()
+    attempt(message(channel), "failed", reason="answered 500")
+    guest = django_user_model.objects.create_user("guest", is_staff=True)
+    guest.user_permissions.set(Permission.objects.filter(codename__in=["view_channel", "view_incident"]))
+    client.force_login(guest)
+    incident = make_incident(make_monitor(channels=(channel,)))
+    message(channel, incident=incident)
+    for address in (
+        reverse("admin:monitoring_channel_health"),
+        reverse("admin:monitoring_channel_change", args=[channel.pk]),
+        reverse("admin:monitoring_incident_change", args=[incident.pk]),
+        reverse("admin:monitoring_incident_told", args=[incident.pk]),
+    ):
+        assert "/outboxmessage/" not in form(client, address)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_said"),
+    [
+        (MessageStatus.PENDING, True),
+        (MessageStatus.DELIVERED, False),
+        (MessageStatus.DEAD, False),
+    ],
+)
+def test_delivery_says_when_it_is_given_up_only_while_it_may_be_sent(
+    status: str, is_said: bool, admin_client: Client
+) -> None:
+    sent = message(make_channel(), status=status)
+    shown = form(admin_client, reverse("admin:monitoring_outboxmessage_change", args=[sent.pk]))
+    assert (sent.expires_at.isoformat() in shown) == is_said

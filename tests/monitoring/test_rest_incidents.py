@@ -125,6 +125,7 @@ def test_incident_is_resolved_once_and_another_reason_is_a_conflict(api: Client)
     assert post(api, f"{path}/resolve", {"resolution": "fixed"})["version"] == body["version"]
     for move, said in (("resolve", {"resolution": "expected"}), ("acknowledge", {}), ("unacknowledge", {})):
         refused = post(api, f"{path}/{move}", said, 409)
+        assert refused["title"] == "Its state does not allow this"
         assert refused["type"] == "/problems/invalid-transition"
 
 
