@@ -26,6 +26,7 @@ def storm(count: int) -> None:
     )
 
 
+@pytest.mark.usefixtures("knows_nothing")
 def test_story_is_resolved_after_a_question_that_names_its_size(page: Page) -> None:
     storm(31)
     page.set_viewport_size({"width": 390, "height": 844})

@@ -118,10 +118,10 @@ def test_what_flaps_is_marked_and_says_why(receiver: Receiver) -> None:
     _flap(_begin, _end, hours=1)
     incident = Incident.objects.open().get()
     flag = incident.flags.active().get()
-    assert (flag.kind, flag.why) == (Flag.FLAPPING, "back 1 min after it was over")
+    assert (flag.kind, flag.why) == (Flag.FLAPPING, "back 36\u202fs after it was over")
     assert flag.cause.startswith("incident:"), "what came before it stays known when it falls back too"
     first = incident.events.filter(kind=EventKind.FLAGGED).order_by("seq")[0]
-    assert first.details["why"] == "back 1 min after it was over"
+    assert first.details["why"] == "back 36\u202fs after it was over"
 
 
 def test_what_returns_steadily_is_told_each_time(receiver: Receiver) -> None:
