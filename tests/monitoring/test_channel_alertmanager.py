@@ -46,6 +46,7 @@ def test_alertmanager_alert_has_the_published_shape(receiver: Receiver) -> None:
                 "summary": "helpfulness is below 0.8",
                 "description": "Found 5 min after it seems to have begun. Effect: 0.7 against 0.8.",
                 "runbook_url": "https://runbooks.example.org/quality",
+                "severity": "critical",
             },
             "startsAt": "2026-03-01T11:58:00.000Z",
             "endsAt": "2026-03-01T12:04:00.000Z",
