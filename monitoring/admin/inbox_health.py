@@ -53,11 +53,17 @@ def _of_channels(now: datetime) -> list[str]:
         health__last_success_at__lt=F("health__last_failure_at")
     )
     is_refused = Q(health__failure_count=0, health__last_failure_at__isnull=False) & never_since
-    rows = Channel.objects.of_people().annotate(
-        failures=F("health__failure_count"),
-        closed_until=F("health__closed_until"),
-        failed=F("health__last_reason"),
-    ).filter(Q(is_enabled=False) & ~Q(disabled_reason="") | Q(is_enabled=True) & (is_left_alone | is_refused))
+    rows = (
+        Channel.objects.of_people()
+        .annotate(
+            failures=F("health__failure_count"),
+            closed_until=F("health__closed_until"),
+            failed=F("health__last_reason"),
+        )
+        .filter(
+            Q(is_enabled=False) & ~Q(disabled_reason="") | Q(is_enabled=True) & (is_left_alone | is_refused)
+        )
+    )
     return [_trouble(one) for one in rows[:_MOST]]
 
 
