@@ -98,8 +98,9 @@ def test_monitor_goes_from_a_suggestion_to_an_incident_and_a_new_baseline(page: 
     begun_before(monitor, began)
     answers(key, began, now, now, worse_from=began + WORSE_AFTER)
     checks.run_due(now)
-    incident = Incident.objects.get()
-    assert abs(incident.onset_at - (began + WORSE_AFTER)) < timedelta(minutes=30)
+    incident = Incident.objects.told().get()
+    # An estimate, which depends on how the buckets fall; how good it is, is the kernels' tests' affair.
+    assert abs(incident.onset_at - (began + WORSE_AFTER)) < timedelta(minutes=90)
 
     page.goto(f"/admin/monitoring/monitor/{monitor.pk}/change/")
     expect(page.locator(".to-sentence").first).to_contain_text("elpfulness fell")

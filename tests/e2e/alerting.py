@@ -13,6 +13,8 @@ from tests.e2e.misdeeds import PAGERDUTY, SLACK, WEBHOOK
 from tests.e2e.product import Product
 from tests.e2e.receivers import ROUTING_KEY, Receivers
 
+LATER = float("inf")
+"""A report that is over once everybody was told of it."""
 CLIENTS = 8
 _SET_UP = """
 from monitoring.models import Channel, Route
@@ -72,15 +74,28 @@ class Reporters:
     began_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
 
     def run(self) -> None:
+        """Those that are over LATER stay open."""
+        moments = [(report.opens_at, 0, report) for report in self.reports]
+        self._all(
+            moments + [(report.over_at, 1, report) for report in self.reports if report.over_at < LATER]
+        )
+
+    def end(self, seconds: float) -> None:
+        """Those that are still open, within so many seconds."""
+        late = [report for report in self.reports if report.over_at == LATER]
+        self._all([(seconds * number / len(late), 1, report) for number, report in enumerate(late)])
+
+    def _all(self, moments: list[tuple[float, int, Report]]) -> None:
+        """What is said of one incident is said by one client, in order."""
         start = time.monotonic()
+        shares: list[list[tuple[float, int, Report]]] = [[] for _ in range(CLIENTS)]
+        for moment in moments:
+            shares[moment[2].number % CLIENTS].append(moment)
         with ThreadPoolExecutor(CLIENTS) as pool:
-            shares = [self.reports[number::CLIENTS] for number in range(CLIENTS)]
             for done in [pool.submit(self._client, share, start) for share in shares]:
                 done.result()
 
-    def _client(self, share: list[Report], start: float) -> None:
-        moments = [(report.opens_at, 0, report) for report in share]
-        moments += [(report.over_at, 1, report) for report in share]
+    def _client(self, moments: list[tuple[float, int, Report]], start: float) -> None:
         for at, is_over, report in sorted(moments, key=lambda moment: moment[:2]):
             time.sleep(max(0.0, start + at - time.monotonic()))
             path, body = self._call(report, is_over=bool(is_over))
