@@ -1,15 +1,14 @@
 """Flags of an incident: what holds for it beside its state, each with who says so, why, and until when, in its sealed log."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import structlog
 from django.contrib.auth.models import User
-from django.db import transaction
 
 from monitoring.history import chain
+from monitoring.history.committed import after_commit
 from monitoring.models import EventKind, Flag, Incident, IncidentFlag
 
 log = structlog.get_logger(__name__)
@@ -91,11 +90,6 @@ def _write(
     chain.append(incident, kind, now=now, by=by, actor=details["who"], details=details)
     ids = {"incident_id": str(incident.pk), "flag": str(found.kind), "cause": found.cause}
     if kind == EventKind.FLAGGED:
-        _after_commit(partial(log.info, "incident.flagged", **ids))
+        after_commit(partial(log.info, "incident.flagged", **ids))
     else:
-        _after_commit(partial(log.info, "incident.unflagged", **ids))
-
-
-def _after_commit(call: Callable[[], object]) -> None:
-    """A roll-back must leave no trace in logs either."""
-    transaction.on_commit(lambda: call() and None)
+        after_commit(partial(log.info, "incident.unflagged", **ids))

@@ -9,11 +9,11 @@ import structlog
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from monitoring.history.committed import after_commit
 from monitoring.history.locking import locked
 from monitoring.incidents.moving import (
     PERSONS_RESOLUTIONS,
     InvalidTransition,
-    after_commit,
     conclude,
     ids,
     move,

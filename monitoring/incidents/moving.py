@@ -1,16 +1,15 @@
 """What every transition has in common: the event, the version, who is told, and what is counted after the commit."""
 
-from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import structlog
 from django.contrib.auth.models import User
-from django.db import transaction
 
 from monitoring import metrics
 from monitoring.history import chain, flags
+from monitoring.history.committed import after_commit
 from monitoring.incidents.anew import start_anew
 from monitoring.models import EventKind, Incident, IncidentState, MessageKind, Resolution
 from monitoring.notifying import messages
@@ -84,8 +83,3 @@ def ids(incident: Incident) -> dict[str, Any]:
         if incident.source
         else {**found, "experiment": incident.experiment}
     )
-
-
-def after_commit(call: Callable[[], object]) -> None:
-    """A roll-back must leave no trace in logs and counters either."""
-    transaction.on_commit(lambda: call() and None)

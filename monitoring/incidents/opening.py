@@ -11,8 +11,9 @@ from django.contrib.auth.models import User
 
 from monitoring import metrics
 from monitoring.history import chain, flapping
+from monitoring.history.committed import after_commit
 from monitoring.incidents.anew import noted_slices
-from monitoring.incidents.moving import after_commit, ids, move
+from monitoring.incidents.moving import ids, move
 from monitoring.incidents.recovering import relapse
 from monitoring.models import (
     Channel,

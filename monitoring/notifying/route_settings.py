@@ -1,6 +1,6 @@
 """What people and programs say of routes: made, changed, moved, taken away. One way for REST, admin and import."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -9,6 +9,7 @@ import structlog
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 
+from monitoring.history.committed import after_commit
 from monitoring.models import Route
 from monitoring.notifying.route_values import (
     channels_named,
@@ -149,11 +150,6 @@ def remove(route_id: int, *, with_below: bool = False) -> int:
 def below(route: Route, rows: Mapping[int, Route]) -> list[Route]:
     children = [row for row in rows.values() if row.parent_id == route.pk]
     return [one for child in children for one in (child, *below(child, rows))]
-
-
-def after_commit(call: Callable[[], object]) -> None:
-    """A roll-back must leave no trace in logs either."""
-    transaction.on_commit(lambda: call() and None)
 
 
 def _rows() -> dict[int, Route]:
